@@ -1,0 +1,18 @@
+"""How training is seen: a recorder that loses nothing, metrics, callbacks, pictures.
+
+This package imports NumPy; Matplotlib, rich and safetensors only when a picture, a progress line or a checkpoint is
+made. It takes numbers, arrays and objects with state_dict(), and knows nothing of tinynet, so it serves any training
+loop. Read recorder.py first.
+"""
+
+from monitor.callbacks import Callback, Checkpoint, EarlyStopping, load_checkpoint
+from monitor.curves import plot_learning_curves
+from monitor.pictures import plot_confusion_matrix, plot_decision_boundary, plot_fit
+from monitor.progress import Progress
+from monitor.recorder import Recorder, Run, load_runs
+from monitor.store import RecorderError
+
+__all__ = [
+    "Callback", "Checkpoint", "EarlyStopping", "Progress", "Recorder", "RecorderError", "Run", "load_checkpoint",
+    "load_runs", "plot_confusion_matrix", "plot_decision_boundary", "plot_fit", "plot_learning_curves",
+]  # fmt: skip

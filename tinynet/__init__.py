@@ -1,0 +1,53 @@
+"""tinynet: a deep-learning engine in plain NumPy that you can read in an afternoon.
+
+Read it in this order: rules.py (the table of derivatives), graph.py (walking back), tensor.py, layers.py, training.py;
+then the siblings `optimizers` and `monitor`.
+"""
+
+import monitor
+import optimizers
+from tinynet import datasets, functional, preprocessing
+from tinynet.autodiff import grad, gradients, hvp, value_and_grad, vjp
+from tinynet.backend import DeviceError, get_default_dtype, set_default_dtype
+from tinynet.drawing import draw_graph
+from tinynet.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    log_softmax,
+    logsumexp,
+    mse_loss,
+    relu,
+    sigmoid,
+    softmax,
+)
+from tinynet.gradcheck import GradcheckError, gradcheck
+from tinynet.graph import GraphReleasedError, no_grad
+from tinynet.layers import (
+    MLP,
+    Activation,
+    BatchNorm1d,
+    Dropout,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Tanh,
+)
+from tinynet.tensor import ShapeError, Tensor
+from tinynet.training import evaluate, fit, predict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MLP", "Activation", "BatchNorm1d", "DeviceError", "Dropout", "GradcheckError", "GraphReleasedError", "LayerNorm",
+    "Linear", "Module", "Parameter", "ReLU", "Sequential", "ShapeError", "Sigmoid", "Tanh", "Tensor",
+    "binary_cross_entropy_with_logits", "cross_entropy", "datasets", "draw_graph", "evaluate", "fit", "functional",
+    "get_default_dtype", "grad", "gradcheck", "gradients", "huber_loss", "hvp", "l1_loss", "log_softmax", "logsumexp",
+    "monitor", "mse_loss", "no_grad", "optimizers", "predict", "preprocessing", "relu", "set_default_dtype", "sigmoid",
+    "softmax", "value_and_grad", "vjp",
+]  # fmt: skip

@@ -1,0 +1,192 @@
+"""Activations and losses as functions of arrays or Tensors, with their arguments checked.
+
+The kernels do the mathematics; here stand the conveniences around them: reductions, class weights, label smoothing, and
+errors that say what was expected. Losses take (predictions, targets), speak of the last axes, and allow any axes before
+them (replicas).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinynet import kernels
+from tinynet.backend import as_array, get_default_dtype, same_device
+from tinynet.kernels import (
+    elu,
+    gelu,
+    leaky_relu,
+    linear,
+    log_softmax,
+    logsumexp,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+)
+from tinynet.tensor import ShapeError, Tensor, plain
+
+__all__ = [
+    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss", "leaky_relu",
+    "linear", "log_softmax", "logsumexp", "mse_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
+]  # fmt: skip
+
+tanh = np.tanh
+
+
+def dropout(x: Any, p: float, generator: np.random.Generator) -> Any:
+    """Each element is 0 with probability p, else divided by 1 - p (Srivastava et al. 2014, "inverted" form).
+
+    The mask is drawn on the host, so a seed means the same on every device.
+    """
+    keep = generator.random(x.shape, dtype=np.float32) >= p
+    mask = same_device(keep, plain(x)) * np.asarray(1 / (1 - p), dtype=x.dtype)
+    return x * mask
+
+
+def one_hot(labels: Any, classes: int) -> Any:
+    """Integer labels [..., n] as rows of zeros with a single one: [..., n, classes], in the default dtype."""
+    labels = check_labels("one_hot", labels, classes)
+    return kernels.is_class(labels, classes).astype(get_default_dtype())
+
+
+# Losses ---------------------------------------------------------------------------------------------------------------
+
+
+def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Mean squared error, mean((prediction - target)**2); shapes must be equal.
+
+    >>> mse_loss(Tensor([1.0, 3.0]), [1.0, 1.0]).item()
+    2.0
+    """
+    return reduced(kernels.squared_error(prediction, same_shape("mse_loss", prediction, target)), reduction)
+
+
+def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Mean absolute error, mean(|prediction - target|); slope 0 where they are equal."""
+    return reduced(abs(prediction - same_shape("l1_loss", prediction, target)), reduction)
+
+
+def huber_loss(prediction: Any, target: Any, delta: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Half the squared error up to delta, delta * (|error| - delta/2) beyond (Huber 1964): outliers pull less."""
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta must be positive, got {delta}")
+    error = abs(prediction - same_shape("huber_loss", prediction, target))
+    small = np.minimum(error, delta)
+    return reduced(small * (error - 0.5 * small), reduction)
+
+
+def cross_entropy(
+    logits: Any, labels: Any, weight: Any = None, label_smoothing: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """-log softmax(logits)[label]: the loss of a classifier that answers logits (not probabilities).
+
+    `logits` [..., n, classes]; `labels` integers [..., n], or probability rows of the shape of the logits. `weight`
+    [classes] weighs the examples of each class (the mean is then the weighted mean, as in PyTorch); `label_smoothing`
+    mixes the labels with the uniform distribution (Szegedy et al. 2016).
+
+    >>> cross_entropy(Tensor([[0.0, 0.0]]), [1]).item()              # log 2
+    0.6931471824645996
+    """
+    classes = logits.shape[-1]
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1), got {label_smoothing}")
+    labels = plain(labels) if isinstance(labels, Tensor) else as_array(labels)
+    rows = labels.dtype.kind == "f"
+    if rows and labels.shape != logits.shape[-labels.ndim :]:
+        raise label_error(logits, labels)
+    if not rows:
+        labels = check_labels("cross_entropy", labels, classes)
+        if labels.shape != logits.shape[:-1][-labels.ndim :]:
+            raise label_error(logits, labels)
+    if not rows and not label_smoothing:
+        losses = kernels.softmax_cross_entropy(logits, labels)
+    else:
+        targets = labels if rows else kernels.is_class(labels, classes).astype(logits.dtype)
+        targets = targets * (1 - label_smoothing) + label_smoothing / classes
+        losses = -(log_softmax(logits) * targets).sum(axis=-1)
+    if weight is None:
+        return reduced(losses, reduction)
+    weight = class_weights(weight, classes, logits)
+    share = (labels * weight).sum(axis=-1) if rows else weight[labels]
+    total = reduced(losses * share, "sum" if reduction == "mean" else reduction)
+    return total / np.broadcast_to(share, losses.shape).sum() if reduction == "mean" else total
+
+
+def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Tensor:
+    """-t log(sigmoid(z)) - (1 - t) log(1 - sigmoid(z)): the loss of yes-or-no outputs; targets in [0, 1].
+
+    >>> binary_cross_entropy_with_logits(Tensor([0.0, 1000.0]), [1.0, 1.0]).item()   # (log 2 + 0) / 2
+    0.3465735912322998
+    """
+    targets = same_shape("binary_cross_entropy_with_logits", logits, targets)
+    if isinstance(targets, np.ndarray) and targets.size and not (targets.min() >= 0 and targets.max() <= 1):
+        raise ValueError(
+            f"binary_cross_entropy_with_logits: targets must lie in [0, 1], got {targets.min()} to {targets.max()}"
+        )
+    return reduced(kernels.sigmoid_cross_entropy(logits, targets), reduction)
+
+
+def reduced(losses: Any, reduction: str) -> Any:
+    """The mean, the sum, or all of the losses."""
+    if reduction == "mean":
+        return losses.mean()
+    if reduction == "sum":
+        return losses.sum()
+    if reduction == "none":
+        return losses
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+# Checks ---------------------------------------------------------------------------------------------------------------
+
+
+def same_shape(loss: str, prediction: Any, target: Any) -> Any:
+    """The target as an array of the prediction's dtype; its shape must be the prediction's (without leading replicas)."""
+    if isinstance(target, Tensor) and target.requires_grad:
+        array = target
+    else:
+        array = as_array(plain(target))
+        if array.dtype != prediction.dtype:
+            array = array.astype(prediction.dtype)
+    if array.shape != prediction.shape and array.shape != prediction.shape[prediction.ndim - array.ndim :]:
+        hint = ""
+        if array.size == prediction.size:
+            hint = f"; they have as many elements, so reshape the target: target.reshape({prediction.shape})"
+        raise ShapeError(f"{loss}: prediction of shape {prediction.shape}, target of shape {array.shape}{hint}")
+    return array
+
+
+def check_labels(loss: str, labels: Any, classes: int) -> Any:
+    """Integer labels, each in [0, classes). Negative numbers would count from the end without a word."""
+    labels = as_array(plain(labels))
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"{loss}: labels must be integers (class numbers 0 to {classes - 1}), got dtype {labels.dtype}: "
+            "use labels.astype(int)"
+        )
+    if isinstance(labels, np.ndarray) and labels.size:  # labels on a GPU are checked where they are uploaded
+        low, high = labels.min(), labels.max()
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"{loss}: labels must be in 0 to {classes - 1} for {classes} classes, found {low if low < 0 else high}"
+            )
+    return labels
+
+
+def label_error(logits: Any, labels: Any) -> ShapeError:
+    return ShapeError(
+        f"cross_entropy: logits of shape {logits.shape} need integer labels of shape {logits.shape[:-1]}, "
+        f"or probability rows of shape {logits.shape}; got {labels.dtype} labels of shape {labels.shape}"
+        + ("; drop the last axis: labels[..., 0]" if labels.shape == (*logits.shape[:-1], 1) else "")
+        + ("; class numbers are integers: labels.astype(int)" if labels.shape == logits.shape[:-1] else "")
+    )
+
+
+def class_weights(weight: Any, classes: int, logits: Any) -> Any:
+    weight = as_array(plain(weight), logits.dtype)
+    if weight.shape != (classes,):
+        raise ShapeError(f"cross_entropy: weight needs one number per class, shape ({classes},), got {weight.shape}")
+    return same_device(weight, plain(logits)) if isinstance(weight, np.ndarray) else weight

@@ -1,0 +1,207 @@
+"""Functions of our own that are one mathematical idea, each with its rule beside it.
+
+They are written in plain NumPy and could be composed from the table in rules.py, but as one step they are faster (one
+entry in the graph, not five) and exact where a composition overflows or cancels. A kernel is called with arrays or with
+Tensors: a Tensor among the operands records the call, and its rule is again in differentiable words.
+
+Speak of the last axes only: every kernel also serves a leading axis of replicas (many nets trained at once).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinynet.rules import mT, rule
+
+
+def kernel(*operands: Callable | None, each: Callable | None = None) -> Callable[[Callable], Callable]:
+    """Enter the decorated function into the table of rules, and let it answer Tensors by recording itself."""
+
+    def decorate(function: Callable) -> Callable:
+        rule(function, *operands, each=each)
+        return recording(function)
+
+    return decorate
+
+
+def recording(function: Callable) -> Callable:
+    """`function`, handed over to the first argument that can remember the call (a Tensor), if there is one."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **params: Any) -> Any:
+        for arg in args:
+            if hasattr(arg, "__record__"):
+                return arg.__record__(function, args, params)
+        return function(*args, **params)
+
+    return call
+
+
+# Layers ---------------------------------------------------------------------------------------------------------------
+
+
+@kernel(
+    lambda g, y, x, weight, bias: g @ mT(weight),
+    lambda g, y, x, weight, bias: mT(x) @ g,
+    lambda g, y, x, weight, bias: g,
+)
+def linear(x: Any, weight: Any, bias: Any) -> Any:
+    """x @ weight + bias, for x of shape [..., batch, in], weight [..., in, out] and bias [..., out]."""
+    y = np.matmul(x, weight)
+    y += bias  # y is ours: adding in place saves a pass over memory
+    return y
+
+
+# Activations ----------------------------------------------------------------------------------------------------------
+
+
+@kernel(lambda g, y, x: g * (x > 0))
+def relu(x: Any) -> Any:
+    """max(x, 0); slope 0 at 0 (Glorot, Bordes & Bengio 2011)."""
+    return np.maximum(x, 0)
+
+
+@kernel(lambda g, y, x, negative_slope=0.01: np.where(x > 0, g, g * negative_slope))
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """x where positive, negative_slope * x elsewhere (Maas, Hannun & Ng 2013)."""
+    return np.where(x > 0, x, negative_slope * x)
+
+
+@kernel(lambda g, y, x, alpha=1.0: np.where(x > 0, g, g * (alpha * np.exp(np.minimum(x, 0)))))
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where positive, alpha * (exp(x) - 1) elsewhere (Clevert, Unterthiner & Hochreiter 2016)."""
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+@kernel(lambda g, y, x: g * (y * sigmoid(-x)))  # not y * (1 - y), which loses every digit of a saturated tail
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)), without overflow on either side."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+@kernel(lambda g, y, x: g * (sigmoid(x) + y * sigmoid(-x)))
+def silu(x: Any) -> Any:
+    """x * sigmoid(x), also called swish (Ramachandran, Zoph & Le 2017)."""
+    return x * sigmoid(x)
+
+
+@kernel(lambda g, y, x: g * sigmoid(x))
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)), without overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def gelu(x: Any) -> Any:
+    """x times the normal distribution's share below x, in the tanh form (Hendrycks & Gimpel 2016, equation 2).
+
+    This is what PyTorch computes with `approximate="tanh"`.
+    """
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+# Softmax and its logarithm --------------------------------------------------------------------------------------------
+
+
+def finite_max(x: Any, axis: Any) -> Any:
+    """The largest entry along the axis, or 0 where that is infinite: what to subtract before exp."""
+    m = np.max(x, axis=axis, keepdims=True)
+    return np.where(np.isfinite(m), m, 0)
+
+
+@kernel(lambda g, y, x, axis=-1: y * (g - np.sum(g * y, axis=axis, keepdims=True)))
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x) / sum(exp(x)) along the axis."""
+    e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+@kernel(lambda g, y, x, axis=-1: g - softmax(x, axis) * np.sum(g, axis=axis, keepdims=True))
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """x - logsumexp(x) along the axis."""
+    shifted = x - finite_max(x, axis)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+
+
+@kernel(
+    lambda g, y, x, axis=-1, *, keepdims=False: (g if keepdims else np.expand_dims(g, axis)) * softmax(x, axis)
+)
+def logsumexp(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) along the axis, without overflow."""
+    m = finite_max(x, axis)
+    y = m + np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True))
+    return y if keepdims else np.squeeze(y, axis)
+
+
+# Losses, one number per example ---------------------------------------------------------------------------------------
+
+
+@kernel(lambda g, y, a, b: g * (2 * (a - b)), lambda g, y, a, b: g * (2 * (b - a)))
+def squared_error(a: Any, b: Any) -> Any:
+    """(a - b)**2."""
+    d = a - b
+    return d * d
+
+
+def is_class(labels: Any, classes: int) -> Any:
+    """The one-hot mask of integer labels: [..., n] -> [..., n, classes]."""
+    return labels[..., None] == np.arange(classes, like=labels)
+
+
+@kernel(lambda g, y, logits, labels: np.expand_dims(g, -1) * (softmax(logits) - is_class(labels, logits.shape[-1])))
+def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
+    """-log softmax(logits)[label] per row: logits [..., n, classes], integer labels [..., n] -> [..., n].
+
+    Gradient: softmax(logits) - one_hot(label) (Bishop 2006, section 4.3.4).
+    """
+    m = np.max(logits, axis=-1, keepdims=True)
+    log_sum = np.log(np.sum(np.exp(logits - m), axis=-1))
+    own = np.take_along_axis(logits, np.broadcast_to(labels, logits.shape[:-1])[..., None], axis=-1)
+    return log_sum + (m - own)[..., 0]
+
+
+@kernel(lambda g, y, logits, targets: g * (sigmoid(logits) - targets), lambda g, y, logits, targets: -g * logits)
+def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
+    """-t log(sigmoid(z)) - (1 - t) log(1 - sigmoid(z)) per element, as max(z, 0) - t z + log(1 + exp(-|z|))."""
+    return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
+
+
+# Indexing and joining -------------------------------------------------------------------------------------------------
+
+
+@kernel(lambda g, y, x, index: put_back(g, index, x.shape))
+def getitem(x: Any, index: Any) -> Any:
+    """x[index], with NumPy's basic and advanced indexing."""
+    return x[index]
+
+
+@kernel(lambda g, y, x, index, shape: getitem(g, index))
+def put_back(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with x added at `index`; entries named twice add up: the transpose of getitem."""
+    y = np.zeros_like(x, shape=shape)
+    np.add.at(y, index, x)
+    return y
+
+
+def piece(i: int, g: Any, y: Any, *arrays: Any, axis: int = 0) -> Any:
+    """The slice of g that belongs to array i of a concatenation."""
+    sizes = [a.shape[axis] for a in arrays]
+    start = sum(sizes[:i])
+    return getitem(g, (slice(None),) * (axis % g.ndim) + (slice(start, start + sizes[i]),))
+
+
+@kernel(each=piece)
+def join(*arrays: Any, axis: int = 0) -> Any:
+    """np.concatenate, with the arrays as operands of their own."""
+    return np.concatenate(arrays, axis=axis)
+
+
+@kernel(lambda g, y, x, dtype: g)  # the engine restores the dtype
+def astype(x: Any, dtype: Any) -> Any:
+    """x in another floating-point dtype."""
+    return x.astype(dtype)

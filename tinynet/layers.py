@@ -1,0 +1,365 @@
+"""Layers: functions with parameters.
+
+A Module is a plain object. Its parameters are the Parameters found by walking its attributes in the order in which they
+were assigned, through Modules and lists of Modules: no registry, no metaclass. A layer speaks of the last axes, so one
+with a leading axis of replicas in its parameters is many layers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from tinynet import functional as F
+from tinynet.backend import Array, as_array, get_default_dtype, same_device, to_device
+from tinynet.initializers import Initializer, initializer
+from tinynet.naming import lookup
+from tinynet.tensor import ShapeError, Tensor
+
+Seed = int | np.random.Generator | None
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module owns and an optimizer moves."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True, name: str | None = None):
+        super().__init__(data, requires_grad=requires_grad, name=name)
+
+
+class Module:
+    """Base of all layers and models: assign Parameters and Modules as attributes, and write `forward`.
+
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.factor = Parameter([2.0])
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> [name for name, _ in Scale().named_parameters()]
+    ['factor']
+    """
+
+    training = True
+    buffers: tuple[str, ...] = ()  # names of array attributes that belong to the state but are not learnt
+
+    def forward(self, x: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no forward(x): write the method that computes its output")
+
+    def __call__(self, x: Any) -> Any:
+        return self.forward(x)
+
+    # Walking ----------------------------------------------------------------------------------------------------------
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module ("") and every module below it, with dotted names, in order of definition."""
+        yield prefix, self
+        for name, value in vars(self).items():
+            for label, child in _modules_in(name, value):
+                yield from child.named_modules(f"{prefix}.{label}" if prefix else label)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, Parameter) in order of definition; a parameter used twice comes once, under its first name."""
+        seen = set()
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter) and value not in seen:
+                    seen.add(value)
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        return (parameter for _, parameter in self.named_parameters())
+
+    def _named_buffers(self) -> Iterator[tuple[str, Module, str]]:
+        for prefix, module in self.named_modules():
+            for name in module.buffers:
+                yield f"{prefix}.{name}" if prefix else name, module, name
+
+    # Mode, gradients, device ------------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode: dropout drops, batch normalisation uses the batch's statistics."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Evaluation mode: the output depends on the input and the parameters alone."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, device: str) -> Self:
+        """Move all parameters and buffers to "cpu" or "cuda". Do so before making the optimizer."""
+        for parameter in self.parameters():
+            parameter.data = to_device(parameter.data, device)
+            parameter.grad = parameter.grad_buffer = None
+        for _, module, name in self._named_buffers():
+            setattr(module, name, to_device(getattr(module, name), device))
+        return self
+
+    # State ------------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers, on the host, by name."""
+        state = {name: parameter.numpy().copy() for name, parameter in self.named_parameters()}
+        state.update((name, to_device(getattr(m, attr), "cpu").copy()) for name, m, attr in self._named_buffers())
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy the values in; names and shapes must match (strict=False: names missing on either side are left out)."""
+        own = dict(self.named_parameters())
+        buffers = {name: (module, attr) for name, module, attr in self._named_buffers()}
+        missing = sorted((own.keys() | buffers.keys()) - state.keys())
+        unknown = sorted(state.keys() - own.keys() - buffers.keys())
+        if strict and (missing or unknown):
+            raise ValueError(
+                f"the state does not fit {type(self).__name__}: missing {missing or 'nothing'}, "
+                f"not known here {unknown or 'nothing'} (strict=False loads what fits)"
+            )
+        for name, value in state.items():
+            here = own[name].data if name in own else getattr(*buffers[name]) if name in buffers else None
+            if here is None:
+                continue
+            if here.shape != np.shape(value):
+                raise ShapeError(f"{name}: the model has shape {here.shape}, the state {np.shape(value)}")
+            here[...] = same_device(as_array(value, here.dtype), here)
+
+    # Showing ----------------------------------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """A table of layers: name, kind, shapes and number of parameters."""
+        rows = [("layer", "kind", "parameters")]
+        total = 0
+        for name, module in self.named_modules():
+            own = [v for v in vars(module).values() if isinstance(v, Parameter)]
+            if name and (own or not any(_modules_in(k, v) for k, v in vars(module).items())):
+                count = sum(p.size for p in own)
+                total += count
+                rows.append((name, repr(module), f"{count:,}"))
+        rows.append(("total", "", f"{total:,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def _modules_in(name: str, value: Any) -> list[tuple[str, Module]]:
+    if isinstance(value, Module):
+        return [(name, value)]
+    if isinstance(value, list | tuple):
+        return [(f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module)]
+    return []
+
+
+# Layers with parameters -----------------------------------------------------------------------------------------------
+
+
+class Linear(Module):
+    """y = x W + b, for x of shape [..., batch, in_features]; W is [in_features, out_features], b [out_features].
+
+    `init` is a name from initializers.py or a function; biases start at 0.
+    """
+
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        init: str | Initializer = "auto",
+        seed: Seed = None,
+        activation: str | None = None,
+    ):
+        for label, n in (("in_features", in_features), ("out_features", out_features)):
+            if not isinstance(n, int | np.integer) or n < 1:
+                raise ValueError(f"Linear: {label} must be a positive integer, got {n!r}")
+        self.in_features = int(in_features)
+        self.out_features = int(out_features)
+        generator = np.random.default_rng(seed)
+        self.weight = Parameter(initializer(init, activation)(generator, self.in_features, self.out_features))
+        self.bias = Parameter(np.zeros(self.out_features, get_default_dtype())) if bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        if x.shape[-1:] != (self.in_features,):
+            raise ShapeError(f"{self!r} expected input of shape [..., {self.in_features}], got {list(x.shape)}")
+        if self.bias is None or x.ndim == 1:
+            y = x @ self.weight
+            return y if self.bias is None else y + self.bias
+        return F.linear(x, self.weight, self.bias)
+
+    def __repr__(self) -> str:
+        return f"Linear({self.in_features} -> {self.out_features}{'' if self.bias is not None else ', bias=False'})"
+
+
+class LayerNorm(Module):
+    """Normalise each example over its last axis, then scale and shift (Ba, Kiros & Hinton 2016)."""
+
+    def __init__(self, features: int, eps: float = 1e-5):
+        self.eps = eps
+        self.weight = Parameter(np.ones(features, get_default_dtype()))
+        self.bias = Parameter(np.zeros(features, get_default_dtype()))
+
+    def forward(self, x: Any) -> Tensor:
+        return _normalised(x, -1, self) * self.weight + self.bias
+
+
+class BatchNorm1d(Module):
+    """Normalise each feature over the batch (axis -2), then scale and shift (Ioffe & Szegedy 2015).
+
+    Evaluation uses running averages: running = (1 - momentum) * running + momentum * batch, with the unbiased variance,
+    as in PyTorch.
+    """
+
+    buffers = ("running_mean", "running_var")
+
+    def __init__(self, features: int, eps: float = 1e-5, momentum: float = 0.1):
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = Parameter(np.ones(features, get_default_dtype()))
+        self.bias = Parameter(np.zeros(features, get_default_dtype()))
+        self.running_mean: Array = np.zeros(features, get_default_dtype())
+        self.running_var: Array = np.ones(features, get_default_dtype())
+
+    def forward(self, x: Any) -> Tensor:
+        if not self.training:
+            scale = self.weight / np.sqrt(self.running_var + self.eps)
+            return (x - self.running_mean) * scale + self.bias
+        n = x.shape[-2]
+        if n < 2:
+            raise ValueError("BatchNorm1d: a batch of one example has no spread; use a larger batch or eval()")
+        array = x.data if isinstance(x, Tensor) else x
+        self.running_mean += self.momentum * (array.mean(axis=-2) - self.running_mean)
+        self.running_var += self.momentum * (array.var(axis=-2) * (n / (n - 1)) - self.running_var)
+        return _normalised(x, -2, self) * self.weight + self.bias
+
+
+def _normalised(x: Any, axis: int, layer: Any) -> Any:
+    centred = x - np.mean(x, axis=axis, keepdims=True)
+    return centred / np.sqrt(np.mean(np.square(centred), axis=axis, keepdims=True) + layer.eps)
+
+
+# Layers without parameters --------------------------------------------------------------------------------------------
+
+
+class Activation(Module):
+    """An activation function as a layer: Activation("relu")."""
+
+    def __init__(self, name: str):
+        self.function = lookup("activation", name, ACTIVATIONS)
+        self.name = name
+
+    def forward(self, x: Any) -> Any:
+        return self.function(x)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ACTIVATIONS: dict[str, Callable] = {
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "sigmoid": F.sigmoid,
+    "tanh": F.tanh,
+    "identity": lambda x: x,
+}
+
+
+def ReLU() -> Activation:
+    return Activation("relu")
+
+
+def Tanh() -> Activation:
+    return Activation("tanh")
+
+
+def Sigmoid() -> Activation:
+    return Activation("sigmoid")
+
+
+class Dropout(Module):
+    """In training, each element is 0 with probability p, else divided by 1 - p; in evaluation nothing happens."""
+
+    def __init__(self, p: float = 0.5, seed: Seed = None):
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: p must be in [0, 1), got {p}")
+        self.p = p
+        self.generator = np.random.default_rng(seed)
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout(x, self.p, self.generator) if self.training and self.p else x
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.p})"
+
+
+# Models ---------------------------------------------------------------------------------------------------------------
+
+
+class Sequential(Module):
+    """Layers applied one after the other; `model[i]` is a layer."""
+
+    def __init__(self, *layers: Module):
+        self.layers = list(layers)
+
+    def forward(self, x: Any) -> Any:
+        for i, layer in enumerate(self.layers):
+            try:
+                x = layer(x)
+            except ShapeError as error:
+                raise ShapeError(f"layers.{i}: {error}") from None
+        return x
+
+    def __getitem__(self, i: int) -> Module:
+        return self.layers[i]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
+
+
+class MLP(Sequential):
+    """A multilayer perceptron: `MLP([64, 128, 10])` maps 64 inputs through 128 hidden units to 10 outputs.
+
+    Every hidden layer is followed by the activation and, if dropout > 0, by dropout; the output layer is linear (logits,
+    or the predicted numbers). The seed fixes the weights and the dropout masks, each from a stream of its own.
+
+    >>> model = MLP([2, 16, 1], activation="tanh", seed=0)
+    >>> model(np.zeros((5, 2), np.float32)).shape
+    (5, 1)
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "relu",
+        dropout: float = 0.0,
+        init: str | Initializer = "auto",
+        seed: int | None = None,
+    ):
+        if not isinstance(sizes, Iterable) or len(list(sizes)) < 2:
+            raise ValueError(f"MLP: sizes must list at least inputs and outputs, such as [2, 32, 2], got {sizes!r}")
+        for_weights, for_masks = np.random.SeedSequence(seed).spawn(2)
+        weights, masks = np.random.default_rng(for_weights), np.random.default_rng(for_masks)
+        layers: list[Module] = []
+        last = len(sizes) - 2
+        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            hidden = i < last
+            layers.append(Linear(fan_in, fan_out, init=init, seed=weights, activation=activation if hidden else None))
+            if hidden:
+                layers.append(Activation(activation))
+                if dropout:
+                    layers.append(Dropout(dropout, seed=masks))
+        super().__init__(*layers)

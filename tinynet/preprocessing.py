@@ -1,0 +1,90 @@
+"""Before training: splitting and scaling, with scikit-learn's names.
+
+A scaler is fitted on the training data only, and then applied to all of it; whatever is learnt from validation or test
+data makes their score too good.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+
+def train_test_split(
+    x: Any,
+    y: Any,
+    test_size: float = 0.2,
+    validation_size: float = 0.0,
+    stratify: Any = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, ...]:
+    """Split at random: (x_train, x_test, y_train, y_test), or with `validation_size` the three-way
+    (x_train, x_val, x_test, y_train, y_val, y_test).
+
+    Sizes are shares of the whole. `stratify` takes class labels (usually y): each part then has every class in the same
+    proportion, as nearly as whole examples allow.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if len(x) != len(y):
+        raise ValueError(f"x has {len(x)} rows and y has {len(y)}")
+    if not (0 < test_size < 1 and 0 <= validation_size < 1 and test_size + validation_size < 1):
+        raise ValueError(
+            f"sizes are shares of the data: test_size in (0, 1) and validation_size in [0, 1), less than 1 together; "
+            f"got {test_size} and {validation_size}"
+        )
+    labels = np.zeros(len(x), int) if stratify is None else np.asarray(stratify)
+    if len(labels) != len(x):
+        raise ValueError(f"stratify must have one label per row ({len(x)}), got {len(labels)}")
+    position = _positions(labels, np.random.default_rng(seed))
+    test = position < test_size
+    validation = ~test & (position < test_size + validation_size)
+    parts = [~(test | validation), *([validation] if validation_size else []), test]
+    if not all(part.any() for part in parts):
+        raise ValueError(
+            f"{len(x)} examples are too few to split into shares of test_size={test_size} and {validation_size=}"
+        )
+    return (*(x[part] for part in parts), *(y[part] for part in parts))
+
+
+def _positions(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """For each example a place in (0, 1): evenly spread over its class, in random order."""
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        position[members] = (generator.permutation(len(members)) + 0.5) / len(members)
+    return position
+
+
+class StandardScaler:
+    """(x - mean) / standard deviation, per column; a constant column becomes 0."""
+
+    mean_: np.ndarray
+    scale_: np.ndarray
+
+    def fit(self, x: Any) -> Self:
+        x = np.asarray(x)
+        self.mean_ = x.mean(axis=0)
+        spread = x.std(axis=0)
+        self.scale_ = np.where(spread > 0, spread, 1).astype(x.dtype)
+        return self
+
+    def transform(self, x: Any) -> np.ndarray:
+        return (np.asarray(x) - self.mean_) / self.scale_
+
+    def fit_transform(self, x: Any) -> np.ndarray:
+        return self.fit(x).transform(x)
+
+    def inverse_transform(self, z: Any) -> np.ndarray:
+        return np.asarray(z) * self.scale_ + self.mean_
+
+
+class MinMaxScaler(StandardScaler):
+    """(x - least) / (most - least), per column, so that the training data fill [0, 1]."""
+
+    def fit(self, x: Any) -> Self:
+        x = np.asarray(x)
+        self.mean_ = x.min(axis=0)
+        spread = x.max(axis=0) - self.mean_
+        self.scale_ = np.where(spread > 0, spread, 1).astype(x.dtype)
+        return self

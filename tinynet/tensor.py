@@ -1,0 +1,437 @@
+"""Tensor: an array that remembers how it was made.
+
+It behaves like a NumPy array (operators, indexing, methods, and NumPy's own functions: `np.sin(t)` works), and every
+call on one that requires a gradient adds a Node to the graph. `record` is the one place where that happens.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tinynet import kernels
+from tinynet.backend import Array, as_array, device_of, to_device
+from tinynet.graph import Node, is_recording, pull_back
+from tinynet.rules import PLAIN, RULES
+
+
+class ShapeError(ValueError):
+    """Shapes that do not fit together; the message names the operation and the shapes."""
+
+
+class Tensor:
+    """An array with a gradient: `Tensor(data, requires_grad=False, dtype=None, name=None)`.
+
+    `data` may be an array (kept, not copied, with its dtype), a number, or a nested list; lists of Python floats become
+    the default dtype (float32). `.data` and `.grad` are plain arrays. Only floating-point data can require a gradient.
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4., 6.], dtype=float32)
+    """
+
+    # grad_buffer: where an optimizer wants the gradient written; node: how the value was made (None for a leaf)
+    __slots__ = ("__weakref__", "data", "grad", "grad_buffer", "name", "node", "requires_grad")
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
+        self.data = as_array(data.data if isinstance(data, Tensor) else data, dtype)
+        if requires_grad and self.data.dtype.kind != "f":
+            raise TypeError(
+                f"only floating-point tensors can require a gradient, got dtype {self.data.dtype}: "
+                f"pass dtype=float, or write floats ([1.0, 2.0])"
+            )
+        self.requires_grad = requires_grad
+        self.node: Node | None = None
+        self.grad: Array | None = None
+        self.grad_buffer: Array | None = None
+        self.name = name
+
+    # What it is -------------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def device(self) -> str:
+        return device_of(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
+        kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
+        made = f", by={self.node.function.__name__}" if self.node else ", requires_grad=True" * self.requires_grad
+        return f"{type(self).__name__}({body}{kind}{made})"
+
+    # Leaving the graph ------------------------------------------------------------------------------------------------
+
+    def numpy(self) -> np.ndarray:
+        """The value as a NumPy array (copied from the GPU if it is there)."""
+        return to_device(self.data, "cpu")
+
+    def item(self) -> float:
+        """The value of a one-element tensor as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"only a tensor with one element has an item(), this one has shape {self.shape}")
+        return self.data.item()
+
+    def detach(self) -> Tensor:
+        """The same data, not recorded."""
+        return Tensor(self.data)
+
+    def to(self, device: str) -> Tensor:
+        """A leaf tensor with the data on "cpu" or "cuda" (the tensor itself if it is there already)."""
+        if device == self.device:
+            return self
+        return type(self)(to_device(self.data, device), requires_grad=self.requires_grad)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous: use (t > 0).all() or .any() on the comparison"
+            )
+        return bool(self.data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise TypeError(
+                "this Tensor is recorded for gradients, and np.asarray would silently drop them: "
+                "use t.detach(), t.data or t.numpy() to leave the graph on purpose"
+            )
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    # Gradients --------------------------------------------------------------------------------------------------------
+
+    def backward(self, grad: Any = None, *, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to the `.grad` of every leaf it depends on.
+
+        `grad` is the gradient of the final loss with respect to this tensor; it defaults to 1 for a scalar. The graph is
+        released on the way unless `retain_graph`.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward() on a tensor that nothing recorded: no operand required a gradient, or it was computed "
+                "inside no_grad()"
+            )
+        for leaf, g in pull_back(self, self._seed(grad), release=not retain_graph).items():
+            leaf.accumulate(g)
+
+    def _seed(self, grad: Any) -> Array:
+        if grad is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward() needs a scalar, this tensor has shape {self.shape}: "
+                    "reduce it (loss.mean() or loss.sum()), or pass the gradient of the same shape: backward(grad)"
+                )
+            return np.ones_like(self.data)
+        grad = as_array(grad.data if isinstance(grad, Tensor) else grad, self.dtype)
+        if grad.shape != self.shape:
+            raise ShapeError(f"backward(grad): the tensor has shape {self.shape}, the gradient {grad.shape}")
+        return grad
+
+    def accumulate(self, g: Array) -> None:
+        """Add g to `.grad`, in an array of its own that shares memory with no other gradient."""
+        if self.grad is not None:
+            self.grad += g
+        elif self.grad_buffer is not None:
+            self.grad = self.grad_buffer
+            self.grad[...] = g
+        else:
+            self.grad = as_array(g.copy())
+
+    # Operators --------------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return record(np.add, (self, other))
+
+    def __radd__(self, other: Any) -> Tensor:
+        return record(np.add, (other, self))
+
+    def __sub__(self, other: Any) -> Tensor:
+        return record(np.subtract, (self, other))
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return record(np.subtract, (other, self))
+
+    def __mul__(self, other: Any) -> Tensor:
+        return record(np.multiply, (self, other))
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return record(np.multiply, (other, self))
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return record(np.divide, (self, other))
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return record(np.divide, (other, self))
+
+    def __pow__(self, other: Any) -> Tensor:
+        return record(np.power, (self, other))
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return record(np.power, (other, self))
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return record(np.negative, (self,))
+
+    def __abs__(self) -> Tensor:
+        return record(np.absolute, (self,))
+
+    # Comparisons answer with plain boolean arrays: masks have no gradient.
+    def __eq__(self, other: Any) -> Any:
+        return self.data == plain(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self.data != plain(other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self.data < plain(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.data <= plain(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.data > plain(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.data >= plain(other)
+
+    __hash__ = object.__hash__
+
+    # Indexing ---------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Tensor:
+        index = tuple(plain(i) for i in index) if isinstance(index, tuple) else plain(index)
+        return record(_GETITEM, (self, index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a Tensor is not written in place, since the graph may need the old values: build the new value with "
+            "np.where, np.stack or np.concatenate, or change t.data before anything is computed from it"
+        )
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("cannot iterate over a 0-d tensor")
+        return (self[i] for i in range(len(self)))
+
+    # Methods that people reach for on an ndarray ----------------------------------------------------------------------
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return record(np.sum, (self, axis), {"keepdims": keepdims})
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return record(np.mean, (self, axis), {"keepdims": keepdims})
+
+    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return record(np.var, (self, axis), {"ddof": ddof, "keepdims": keepdims})
+
+    def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return record(np.std, (self, axis), {"ddof": ddof, "keepdims": keepdims})
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return record(np.max, (self, axis), {"keepdims": keepdims})
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return record(np.min, (self, axis), {"keepdims": keepdims})
+
+    def argmax(self, axis: Any = None) -> Array:
+        return self.data.argmax(axis=axis)
+
+    def argmin(self, axis: Any = None) -> Array:
+        return self.data.argmin(axis=axis)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        return record(np.clip, (self, min, max))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return record(np.reshape, (self, shape[0] if len(shape) == 1 else shape))
+
+    def ravel(self) -> Tensor:
+        return record(np.ravel, (self,))
+
+    flatten = ravel
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        return record(np.squeeze, (self,), {"axis": axis})
+
+    def transpose(self, *axes: Any) -> Tensor:
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            (axes,) = axes
+        return record(np.transpose, (self,), {"axes": axes or None})
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        return record(np.swapaxes, (self, axis1, axis2))
+
+    def astype(self, dtype: Any) -> Tensor:
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"a Tensor stays floating-point, got {np.dtype(dtype)}: use t.data.astype(...) for labels")
+        return record(_ASTYPE, (self, dtype))
+
+    @property
+    def T(self) -> Tensor:
+        return self.transpose()
+
+    @property
+    def mT(self) -> Tensor:
+        return self.swapaxes(-1, -2)
+
+    # NumPy's functions ------------------------------------------------------------------------------------------------
+
+    __record__ = staticmethod(lambda function, args, params: record(function, args, params))
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **params: Any) -> Any:
+        if method != "__call__":
+            raise TypeError(f"np.{ufunc.__name__}.{method} has no derivative rule: use np.sum, np.max, ... on Tensors")
+        return answer(ufunc, inputs, params)
+
+    def __array_function__(self, function: Callable, types: Any, args: tuple, params: dict) -> Any:
+        return answer(function, args, params)
+
+
+_GETITEM = kernels.getitem.__wrapped__  # type: ignore[attr-defined]
+_ASTYPE = kernels.astype.__wrapped__  # type: ignore[attr-defined]
+_NO_PARAMS: dict[str, Any] = {}
+
+
+def plain(value: Any) -> Any:
+    """The array of a Tensor; anything else as it is."""
+    return value.data if isinstance(value, Tensor) else value
+
+
+def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS) -> Tensor:
+    """Compute `function(*args, **params)` on arrays; if an operand requires a gradient, remember the call."""
+    values = []
+    need = []
+    for i, arg in enumerate(args):
+        if isinstance(arg, Tensor):
+            values.append(arg.data)
+            if arg.requires_grad:
+                need.append(i)
+        else:
+            values.append(arg)
+    try:
+        y = function(*values, **params)
+    except (ValueError, TypeError, IndexError) as error:
+        raise explained(error, function, values) from error
+    if need and is_recording.get():
+        return attach(y, remember(function, args, values, params, need, y))
+    return attach(y, None)
+
+
+def remember(function: Callable, args: tuple, values: list, params: dict, need: list, y: Array) -> Node:
+    """The node of a call, if the table has a rule for it with these arguments."""
+    rule = RULES.get(function)
+    if rule is None:
+        raise no_rule(function)
+    if len(args) > rule.most or (params and not params.keys() <= rule.params):
+        unknown = sorted(params.keys() - rule.params) or f"{len(args)} positional arguments"
+        raise TypeError(
+            f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords"
+        )
+    if rule.each is None and (need[-1] >= len(rule.operands) or rule.operands[need[0]] is None):
+        raise TypeError(f"{name_of(function)} has no derivative with respect to one of its operands: pass it as an array")
+    return Node(function, rule, args, values, params, need, y)
+
+
+def attach(y: Any, node: Node | None) -> Tensor:
+    """A Tensor of the array y, made by node."""
+    tensor = Tensor.__new__(Tensor)
+    tensor.data = y if type(y) is np.ndarray else as_array(y)
+    tensor.node = node
+    tensor.requires_grad = node is not None
+    tensor.grad = tensor.grad_buffer = tensor.name = None
+    return tensor
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """a @ b; a vector is a row on the left and a column on the right, as in NumPy."""
+    if np.ndim(a) == 1:
+        return matmul(np.expand_dims(a, 0), b)[..., 0, :] if np.ndim(b) > 1 else (a * b).sum()
+    if np.ndim(b) == 1:
+        return matmul(a, np.expand_dims(b, -1))[..., 0]
+    return record(np.matmul, (a, b))
+
+
+def stack(arrays: Any, axis: int = 0) -> Tensor:
+    """np.stack as a concatenation along a new axis."""
+    return kernels.join(*(np.expand_dims(a, axis) for a in arrays), axis=axis)
+
+
+COMPOSED: dict[Callable, Callable] = {
+    np.matmul: matmul,
+    np.dot: lambda a, b: matmul(a, b) if np.ndim(a) and np.ndim(b) else a * b,
+    np.stack: stack,
+    np.concatenate: lambda arrays, axis=0: kernels.join(*arrays, axis=axis),
+}
+
+
+def answer(function: Callable, args: tuple, params: dict[str, Any]) -> Any:
+    """What NumPy's `function` gives for Tensors: recorded, composed from recorded calls, or a plain array."""
+    if function in RULES and function not in COMPOSED:
+        return record(function, args, params)
+    if function in COMPOSED:
+        return COMPOSED[function](*args, **params)
+    if function in PLAIN:
+        return function(*map(plain, args), **{key: plain(value) for key, value in params.items()})
+    raise no_rule(function)
+
+
+# Errors ---------------------------------------------------------------------------------------------------------------
+
+
+def name_of(function: Callable) -> str:
+    """np.exp for NumPy's functions, the bare name for ours."""
+    module = getattr(function, "__module__", "") or "numpy"
+    return ("np." if module.startswith("numpy") else "") + function.__name__
+
+
+def no_rule(function: Callable) -> TypeError:
+    names = sorted({name_of(f) for f in (*RULES, *COMPOSED, *PLAIN)})
+    near = difflib.get_close_matches(name_of(function), names, 3)
+    hint = f" Close to it: {', '.join(near)}." if near else ""
+    return TypeError(
+        f"{name_of(function)} has no derivative rule for Tensors.{hint} There are rules for: {', '.join(names)}. "
+        f"Use t.data to compute with the plain array, outside the graph"
+    )
+
+
+def explained(error: Exception, function: Callable, values: list) -> Exception:
+    """The same kind of error, naming the operation and its operands."""
+    operands = [v for v in values if hasattr(v, "shape")]
+    if len({device_of(v) for v in operands}) > 1:
+        where = ", ".join(f"{v.shape} on {device_of(v)}" for v in operands)
+        return TypeError(f"{name_of(function)}: operands on different devices ({where}); move one with .to(...)")
+    shapes = " and ".join(str(v.shape) for v in operands)
+    kind = ShapeError if isinstance(error, ValueError) else type(error)
+    return kind(f"{name_of(function)}: operands of shape {shapes} do not fit: {error}")

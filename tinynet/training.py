@@ -1,0 +1,214 @@
+"""The training loop.
+
+`fit` is the loop that everyone writes: go through the data in batches; for each, compute the loss, walk it back, take a
+step; after every epoch, see how it went. Everything else (progress, checkpoints, stopping) is a callback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from monitor.metrics import METRICS
+from monitor.recorder import Recorder, Run
+from tinynet import functional as F
+from tinynet.backend import as_array, same_device, to_device
+from tinynet.graph import no_grad
+from tinynet.naming import lookup
+from tinynet.tensor import plain
+
+LOSSES = {
+    "cross_entropy": F.cross_entropy,
+    "mse_loss": F.mse_loss,
+    "l1_loss": F.l1_loss,
+    "huber_loss": F.huber_loss,
+    "binary_cross_entropy_with_logits": F.binary_cross_entropy_with_logits,
+}
+
+
+class Training:
+    """A training in progress, as callbacks see it (monitor/callbacks.py lists what they may use)."""
+
+    def __init__(self, model: Any, optimizer: Any, recorder: Recorder, epochs: int, batches: int):
+        self.model = model
+        self.optimizer = optimizer
+        self.recorder = recorder
+        self.epochs = epochs
+        self.batches = batches
+        self.epoch = 0
+        self.step = 0
+        self.logs: MappingProxyType[str, float] = MappingProxyType({})
+        self.stop_reason: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """Ask training to end after this epoch."""
+        self.stop_reason = reason
+
+    def record(self, numbers: dict[str, float]) -> None:
+        """Make the numbers of this epoch the latest logs, and record them."""
+        self.logs = MappingProxyType({**self.logs, **numbers})
+        self.recorder.event("eval", self.step, numbers, self.epoch)
+
+
+def fit(
+    model: Any,
+    data: tuple[Any, Any],
+    *,
+    loss: str | Callable,
+    optimizer: Any,
+    epochs: int,
+    batch_size: int = 64,
+    validation: tuple[Any, Any] | None = None,
+    metrics: Sequence[str | Callable] = (),
+    callbacks: Sequence[Any] = (),
+    recorder: Recorder | None = None,
+    seed: int = 0,
+) -> Run:
+    """Train `model` on `data` = (x, y) for a number of epochs, and return the recorded run.
+
+    `loss(outputs, y)` is a function or its name ("cross_entropy", "mse_loss" ...); `metrics` are names from
+    monitor.metrics or functions (y_true, y_pred). Before training and after every epoch, train/loss, val/loss and the
+    metrics are evaluated in evaluation mode; train/running_loss is the mean over the epoch's batches as they were
+    trained on. The order of the data depends on `seed` and the epoch alone. Without a recorder the run stays in memory.
+
+    >>> from optimizers import Adam
+    >>> from tinynet.datasets import moons
+    >>> from tinynet.layers import MLP
+    >>> model = MLP([2, 16, 2], seed=0)
+    >>> run = fit(model, moons(200), loss="cross_entropy", optimizer=Adam(model.parameters(), 1e-2), epochs=20)
+    >>> run.last("train/loss") < 0.2
+    True
+    """
+    epochs, batch_size = _whole("epochs", epochs), _whole("batch_size", batch_size)
+    loss = loss if callable(loss) else lookup("loss", loss, LOSSES)
+    train = _like_model(model, *checked(*_pair("data", data)))
+    val = _like_model(model, *checked(*_pair("validation", validation))) if validation is not None else None
+    recorder = recorder or Recorder(root=None, name="fit")
+    training = Training(model, optimizer, recorder, epochs, batches=-(-len(train[0]) // batch_size))
+
+    with nullcontext() if recorder.entered else recorder:
+        try:
+            _each(callbacks, "on_train_begin", training)
+            _evaluate_epoch(training, train, val, loss, metrics)
+            for epoch in range(1, epochs + 1):
+                _each(callbacks, "on_epoch_begin", training)
+                running_loss = 0.0
+                for x, y in batches(*train, batch_size, seed, epoch):
+                    optimizer.zero_grad()
+                    value = loss(model(x), y)
+                    value.backward()
+                    optimizer.step()
+                    running_loss = running_loss + value.data * len(x)
+                    training.step += 1
+                    _each(callbacks, "on_batch_end", training)
+                training.epoch = epoch
+                extra = {"train/running_loss": float(running_loss) / len(train[0]), "lr": optimizer.lr}
+                _evaluate_epoch(training, train, val, loss, metrics, extra)
+                _each(callbacks, "on_epoch_end", training)
+                if training.stop_reason:
+                    recorder.note(training.stop_reason)
+                    break
+        finally:
+            _each(callbacks, "on_train_end", training)
+    return recorder.run
+
+
+def batches(x: Any, y: Any, size: int, seed: int, epoch: int) -> Iterator[tuple[Any, Any]]:
+    """The data in random order, in batches; the last one may be smaller. The order is a function of (seed, epoch)."""
+    order = np.random.default_rng((seed, epoch)).permutation(len(x))
+    for start in range(0, len(x), size):
+        chosen = same_device(order[start : start + size], x)
+        yield x[chosen], y[chosen]
+
+
+def predict(model: Any, x: Any, batch_size: int = 1024) -> Any:
+    """The model's outputs for all rows of x, in evaluation mode and without recording a graph: an array."""
+    was_training = model.training
+    model.eval()
+    try:
+        with no_grad():
+            outputs = [plain(model(x[i : i + batch_size])) for i in range(0, len(x), batch_size)]
+    finally:
+        model.train(was_training)
+    return np.concatenate(outputs)
+
+
+def evaluate(
+    model: Any, data: tuple[Any, Any], loss: str | Callable, metrics: Sequence[str | Callable] = ()
+) -> dict[str, float]:
+    """{"loss": ..., and each metric by its name} of the model on (x, y), in evaluation mode."""
+    loss = loss if callable(loss) else lookup("loss", loss, LOSSES)
+    x, y = _like_model(model, *data)
+    outputs = predict(model, x)
+    with no_grad():
+        scores = {"loss": float(plain(loss(outputs, y)))}
+    if metrics:
+        true, predicted = to_device(y, "cpu"), to_device(outputs, "cpu")
+        if true.dtype.kind in "iu":
+            predicted = predicted.argmax(axis=-1)
+        for metric in metrics:
+            function = metric if callable(metric) else lookup("metric", metric, METRICS)
+            scores[metric if isinstance(metric, str) else metric.__name__] = float(function(true, predicted))
+    return scores
+
+
+def _evaluate_epoch(
+    training: Training, train: Any, val: Any, loss: Callable, metrics: Sequence, extra: dict[str, float] | None = None
+) -> None:
+    numbers = {f"train/{name}": value for name, value in evaluate(training.model, train, loss, metrics).items()}
+    if val is not None:
+        numbers.update((f"val/{name}", v) for name, v in evaluate(training.model, val, loss, metrics).items())
+    training.record({**numbers, **(extra or {"lr": training.optimizer.lr})})
+
+
+def _each(callbacks: Sequence[Any], hook: str, training: Training) -> None:
+    for callback in callbacks:
+        getattr(callback, hook)(training)
+
+
+# Arguments ------------------------------------------------------------------------------------------------------------
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair (x, y), got {type(value).__name__}")
+    return value[0], value[1]
+
+
+def checked(x: Any, y: Any) -> tuple[Any, Any]:
+    """x and y as arrays, or an error: of one length, not empty, finite."""
+    x, y = as_array(plain(x)), as_array(plain(y))
+    if x.ndim < 2:
+        raise ValueError(f"x must have the shape [n, features], got {x.shape}: x.reshape(-1, 1) for one feature")
+    if y.ndim < 1 or len(x) != len(y):
+        raise ValueError(f"x has {len(x)} rows, but y has the shape {y.shape}")
+    if not len(x):
+        raise ValueError("the data set is empty: there are no rows to learn from")
+    for name, array in (("x", x), ("y", y)):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = np.argwhere(~np.isfinite(array))
+            where = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column"), bad[0].tolist(), strict=False))
+            raise ValueError(
+                f"{name} has {len(bad)} values that are nan or infinite, the first at {where}: fill in or drop them"
+            )
+    return x, y
+
+
+def _like_model(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """The data on the model's device; floats in the model's dtype, so that nothing is promoted."""
+    weight = next(iter(model.parameters())).data
+    x = x.astype(weight.dtype, copy=False)
+    y = y.astype(weight.dtype, copy=False) if y.dtype.kind == "f" else y
+    return (same_device(x, weight), same_device(y, weight)) if isinstance(x, np.ndarray) else (x, y)
