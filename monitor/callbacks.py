@@ -143,6 +143,7 @@ class Checkpoint(Callback):
 
 
 def stem(step: int) -> str:
+    """The name of the checkpoint taken at a step, without its ending."""
     return f"step-{step:08d}"
 
 

@@ -80,7 +80,7 @@ def _draw(ax: Any, run: Run, metric: str, i: int, total: int) -> None:
         steps, epochs, values = run.points(name)
         x = epochs if _by_epoch(run) else steps
         colour = COLOURS[(i if total > 1 else 0 if part != "val" else 1) % len(COLOURS)]
-        label = {"train": "training", "val": "validation"}.get(part, metric)
+        label: str | None = {"train": "training", "val": "validation"}.get(part, metric)
         if total > 1:
             label = f"{run.name} {label}" if metric == "loss" else None
         ax.plot(x, values, STYLES.get(part, "-"), color=colour, linewidth=1.6, label=label)
@@ -95,7 +95,12 @@ def _mark_best(ax: Any, x: np.ndarray, values: np.ndarray, name: str, colour: st
         return
     ax.plot(x[best], values[best], "o", color=colour, markersize=5, markerfacecolor="white", zorder=5)
     ax.annotate(
-        f"{values[best]:.3g}", (x[best], values[best]), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+        f"{values[best]:.3g}",
+        (x[best], values[best]),
+        xytext=(0, 7),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
     )
 
 

@@ -16,7 +16,7 @@ LOWER_IS_BETTER = {"loss", "running_loss", "mean_absolute_error", "mean_squared_
 
 
 def direction(name: str) -> str:
-    """"min" or "max": which way is better for a metric called such as "val/loss" or "val/accuracy"."""
+    """ "min" or "max": which way is better for a metric called such as "val/loss" or "val/accuracy"."""
     last = name.rsplit("/", 1)[-1]
     if last in HIGHER_IS_BETTER:
         return "max"
@@ -113,7 +113,9 @@ def _averaged(
     if average == "binary":
         found = np.unique(np.concatenate([true, pred]))
         if found.size > 2:
-            raise ValueError(f"average='binary' needs two classes, found {found.size}: choose 'macro', 'weighted' or 'micro'")
+            raise ValueError(
+                f"average='binary' needs two classes, found {found.size}: choose 'macro', 'weighted' or 'micro'"
+            )
         return float(precision_recall_f1(true, pred, [pos_label], zero_division)[which][0])
     if average == "micro":
         chosen = np.unique(np.concatenate([true, pred])) if labels is None else np.asarray(labels)

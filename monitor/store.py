@@ -17,7 +17,7 @@ import json
 import math
 import os
 import re
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ def decode_number(value: Any) -> float:
 
 
 def event_line(event: dict[str, Any]) -> bytes:
+    """An event as its line of events.jsonl."""
     return json.dumps(event, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -73,7 +74,8 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put a file in place complete or not at all: temporary file, fsync, rename, fsync of the folder."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -98,10 +100,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Put a JSON file in place, complete or not at all."""
     write_whole(path, json.dumps(encode(value), indent=2, allow_nan=False).encode() + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:

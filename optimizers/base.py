@@ -56,9 +56,7 @@ class Optimizer:
     state: tuple[str, ...] = ()
     decay = "coupled"  # how weight_decay acts: added to the gradient, or ("decoupled") beside the step
 
-    def __init__(
-        self, params: Iterable, *, penalty: ElasticNet | None = None, on_nonfinite: str = "raise", **hyper: Any
-    ):
+    def __init__(self, params: Iterable, *, penalty: ElasticNet | None = None, on_nonfinite: str = "raise", **hyper: Any):
         if penalty is not None and not isinstance(penalty, ElasticNet):
             raise TypeError(f"penalty must be L1, L2 or ElasticNet, got {penalty!r}")
         if on_nonfinite not in ("raise", "skip", "ignore"):
@@ -87,9 +85,7 @@ class Optimizer:
                 raise ValueError(f"parameter {name!r} is already in another group, as {taken[id(p)]!r}")
         full = {**self.defaults, **group, "params": [p for _, p in named], "names": [name for name, _ in named]}
         if full.get("weight_decay") and full["penalty"] is not None and full["penalty"].l2:
-            raise ValueError(
-                "weight_decay and an L2 penalty are the same thing and would count twice: give one of them"
-            )
+            raise ValueError("weight_decay and an L2 penalty are the same thing and would count twice: give one of them")
         for key in self.hyperparameters():
             resolved(key, full[key], self.steps)
         self.param_groups.append(full)
@@ -213,7 +209,9 @@ class Optimizer:
                 for name, view in slab.views_of(slab.state[key]):
                     value = saved["state"][key][name]
                     if view.shape != value.shape:
-                        raise ValueError(f"{key} of {name!r}: this optimizer has shape {view.shape}, the state {value.shape}")
+                        raise ValueError(
+                            f"{key} of {name!r}: this optimizer has shape {view.shape}, the state {value.shape}"
+                        )
         for slab in self._slabs:
             for key in self.state:
                 for name, view in slab.views_of(slab.state[key]):
@@ -244,9 +242,7 @@ class Slab:
         self.shapes = [p.data.shape for p in self.params]
         self.views = [
             (p, data, grad)
-            for p, (_, data), (_, grad) in zip(
-                self.params, self.views_of(self.data), self.views_of(self.grad), strict=True
-            )
+            for p, (_, data), (_, grad) in zip(self.params, self.views_of(self.data), self.views_of(self.grad), strict=True)
         ]
         for p, data, grad in self.views:
             p.data = data

@@ -31,7 +31,13 @@ class SGD(Optimizer):
             raise ValueError(f"nesterov needs momentum > 0 and dampening = 0, got momentum={momentum}, {dampening=}")
         self.state = ("momentum_buffer",) if momentum != 0 else ()
         super().__init__(
-            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, **common
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            **common,
         )
 
     def rule(  # type: ignore[override]

@@ -29,7 +29,7 @@ def gradients(
     array([18.], dtype=float32)
     """
     many = isinstance(inputs, list | tuple)
-    wanted = list(inputs) if many else [inputs]
+    wanted: list[Any] = list(inputs) if many else [inputs]
     if not output.requires_grad:
         raise ValueError("the output does not depend on anything that requires a gradient")
     seed = _seed(output, grad_output, create_graph)

@@ -78,7 +78,7 @@ def _first_leaf(value: Any) -> Any:
 
 
 def device_of(array: Array) -> str:
-    """"cpu" for NumPy arrays, "cuda" for CuPy's."""
+    """ "cpu" for NumPy arrays, "cuda" for CuPy's."""
     return "cpu" if isinstance(array, np.ndarray | np.generic) else "cuda"
 
 

@@ -55,7 +55,7 @@ def _collect(root: Node) -> tuple[dict[Any, tuple[str, str, str]], list[tuple[An
         boxes[node] = (f"{node.function.__name__}\n{_shape(node.answer)}", CALL, "round4,pad=0.5")
         for i, operand in enumerate(node.operands):
             if isinstance(operand, Tensor):
-                key = operand.node or operand
+                key: Any = operand.node or operand
                 colour = LEAF if operand.requires_grad else CONSTANT
                 boxes.setdefault(key, (f"{operand.name or 'tensor'}\n{_shape(operand.data)}", colour, "square,pad=0.4"))
             elif isinstance(operand, np.ndarray | int | float) and not isinstance(operand, bool):

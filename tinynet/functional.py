@@ -177,6 +177,7 @@ def check_labels(loss: str, labels: Any, classes: int) -> Any:
 
 
 def label_error(logits: Any, labels: Any) -> ShapeError:
+    """The error for labels that do not fit the logits."""
     return ShapeError(
         f"cross_entropy: logits of shape {logits.shape} need integer labels of shape {logits.shape[:-1]}, "
         f"or probability rows of shape {logits.shape}; got {labels.dtype} labels of shape {labels.shape}"
@@ -186,6 +187,7 @@ def label_error(logits: Any, labels: Any) -> ShapeError:
 
 
 def class_weights(weight: Any, classes: int, logits: Any) -> Any:
+    """One weight per class, as an array beside the logits."""
     weight = as_array(plain(weight), logits.dtype)
     if weight.shape != (classes,):
         raise ShapeError(f"cross_entropy: weight needs one number per class, shape ({classes},), got {weight.shape}")

@@ -78,7 +78,7 @@ def _modes_agree(f: Callable, arrays: list, weights: np.ndarray) -> list:
 def _all_gradients(f: Callable, inputs: list, weights: Any, create_graph: bool) -> list:
     """The gradients of sum(weights * f); zeros where f does not depend on an input, None for whole numbers."""
     total = (f(*inputs) * weights).sum()
-    found = []
+    found: list[Any] = []
     for x in inputs:
         if not isinstance(x, Tensor):
             found.append(None)
@@ -114,13 +114,15 @@ def _compare(
 
     worst: tuple[float, str] = (1.0, "")
     for index in np.ndindex(array.shape):
-        h = step * max(abs(array[index]), 0.1)
+        h = step * max(abs(float(array[index])), 0.1)
         here, size = moved(index, 0.0)
-        (up, _), (down, _), (up2, _), (down2, _) = (moved(index, s * h) for s in (1, -1, 0.5, -0.5))
+        (up, _), (down, _), (up2, _), (down2, _) = (moved(index, part * h) for part in (1.0, -1.0, 0.5, -0.5))
         coarse, fine = (up - down) / (2 * h), (up2 - down2) / h
         numeric = (4 * fine - coarse) / 3
         noise = 200 * EPS * size / h
-        _refuse_kink((up - 2 * here + down) / h, (up2 - 2 * here + down2) / (h / 2), noise + 1e-4 * abs(fine), position, index)
+        _refuse_kink(
+            (up - 2 * here + down) / h, (up2 - 2 * here + down2) / (h / 2), noise + 1e-4 * abs(fine), position, index
+        )
         analytic = float(slope[index])
         allowed = rtol * max(abs(analytic), abs(numeric)) + noise + 1e-3 * abs(fine - coarse)
         excess = abs(analytic - numeric) / allowed if allowed else float(analytic != numeric) * np.inf

@@ -125,9 +125,11 @@ def pull_back(
         if g is None:
             continue
         if attach is None:
-            y, arguments = node.answer, node.values
+            y: Any = node.answer
+            arguments: Collection = node.values
         else:
-            y, arguments = attach(node.answer, node), node.operands
+            y = attach(node.answer, node)
+            arguments = node.operands
         for i in node.need:
             operand = node.operands[i]
             d = node.rule.of(i)(g, y, *arguments, **node.params)

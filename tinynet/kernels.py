@@ -128,9 +128,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
-@kernel(
-    lambda g, y, x, axis=-1, *, keepdims=False: (g if keepdims else np.expand_dims(g, axis)) * softmax(x, axis)
-)
+@kernel(lambda g, y, x, axis=-1, *, keepdims=False: (g if keepdims else np.expand_dims(g, axis)) * softmax(x, axis))
 def logsumexp(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) along the axis, without overflow."""
     m = finite_max(x, axis)

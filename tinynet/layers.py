@@ -8,6 +8,7 @@ with a leading axis of replicas in its parameters is many layers at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -276,14 +277,17 @@ ACTIVATIONS: dict[str, Callable] = {
 
 
 def ReLU() -> Activation:
+    """max(x, 0) as a layer."""
     return Activation("relu")
 
 
 def Tanh() -> Activation:
+    """tanh(x) as a layer."""
     return Activation("tanh")
 
 
 def Sigmoid() -> Activation:
+    """1 / (1 + exp(-x)) as a layer."""
     return Activation("sigmoid")
 
 
@@ -355,7 +359,7 @@ class MLP(Sequential):
         weights, masks = np.random.default_rng(for_weights), np.random.default_rng(for_masks)
         layers: list[Module] = []
         last = len(sizes) - 2
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             hidden = i < last
             layers.append(Linear(fan_in, fan_out, init=init, seed=weights, activation=activation if hidden else None))
             if hidden:

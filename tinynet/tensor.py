@@ -38,7 +38,7 @@ class Tensor:
     __slots__ = ("__weakref__", "data", "grad", "grad_buffer", "name", "node", "requires_grad")
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
-        self.data = as_array(data.data if isinstance(data, Tensor) else data, dtype)
+        self.data: Array = as_array(data.data if isinstance(data, Tensor) else data, dtype)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(
                 f"only floating-point tensors can require a gradient, got dtype {self.data.dtype}: "
@@ -417,6 +417,7 @@ def name_of(function: Callable) -> str:
 
 
 def no_rule(function: Callable) -> TypeError:
+    """The error for a NumPy function that is not in the table."""
     names = sorted({name_of(f) for f in (*RULES, *COMPOSED, *PLAIN)})
     near = difflib.get_close_matches(name_of(function), names, 3)
     hint = f" Close to it: {', '.join(near)}." if near else ""

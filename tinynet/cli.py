@@ -1,0 +1,296 @@
+"""The `tinynet` command: train, runs, env."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+import tinynet
+from monitor import Checkpoint, EarlyStopping, Progress, Recorder, RecorderError, load_runs
+from monitor.metrics import classification_report, confusion_matrix
+from optimizers import NonfiniteGradientError
+from tinynet import backend
+from tinynet.experiment import OPTIMIZERS, SCHEDULES, Experiment, Settings
+from tinynet.layers import ACTIVATIONS
+from tinynet.readers import DataError
+
+console = Console(highlight=False)
+
+
+class Mistake(click.ClickException):
+    """Something the user can put right."""
+
+    exit_code = 2
+
+
+def user_errors(command: Callable) -> Callable:
+    """A user's mistake ends in one sentence and exit status 2, not in a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except (DataError, ValueError, TypeError, RecorderError, backend.DeviceError, NonfiniteGradientError) as error:
+            if os.environ.get("TINYNET_TRACEBACK"):
+                raise
+            raise Mistake(str(error)) from error
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(tinynet.__version__, prog_name="tinynet")
+def main() -> None:
+    """Train small networks, and see how it went. Start with: tinynet train"""
+
+
+def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 64,64") from None
+
+
+@main.command()
+@click.argument("data", default="digits")
+@click.option("--target", help="column (CSV) or array (NPZ) to predict; the last column if not given")
+@click.option("--task", default="auto", help="classification or regression, for your own file  [auto]")
+@click.option("--n", type=int, help="number of examples, for generated data")
+@click.option("--noise", type=float, help="noise, for generated data")
+@click.option(
+    "--hidden", callback=_sizes, help="sizes of the hidden layers, such as 64,64  [digits 256,128; 64,64 or 32,32]"
+)
+@click.option("--activation", help=f"{', '.join(ACTIVATIONS)}  [relu; sine tanh]")
+@click.option("--dropout", type=float, help="share of hidden units left out in each step  [0; digits 0.3]")
+@click.option("--optimizer", default="adam", help=f"{', '.join(OPTIMIZERS)}  [adam]")
+@click.option("--lr", type=float, help="learning rate  [0.003; sgd 0.1]")
+@click.option("--momentum", type=float, help="for sgd")
+@click.option("--schedule", default="cosine", help=f"of the learning rate: {', '.join(SCHEDULES)}  [cosine]")
+@click.option("--warmup", type=int, default=0, help="steps in which the rate rises first  [0]")
+@click.option("--l1", type=float, default=0.0, help="strength of the L1 penalty (proximal: exact zeros)")
+@click.option("--l2", type=float, help="strength of the L2 penalty (weight decay)  [0; digits 1e-4]")
+@click.option("--epochs", type=int, help="passes over the training data  [100; digits 80; checkerboard, sine 200]")
+@click.option("--batch-size", type=int, help="examples per step  [16; digits 64]")
+@click.option(
+    "--patience", type=int, help="stop when val/loss has not improved for so many epochs, and go back to the best"
+)
+@click.option("--seed", type=int, default=0, help="for the data, the split, the weights and the order  [0]")
+@click.option("--device", default="cpu", help="cpu or cuda  [cpu]")
+@click.option("--runs", "root", default="runs", help="where to put the run's folder  [runs]")
+@click.option("--json", "as_json", is_flag=True, help="print the result as JSON and nothing else")
+@user_errors
+def train(root: str, as_json: bool, patience: int | None, **options: Any) -> None:
+    """Train a network on DATA and judge it on examples it has never seen.
+
+    DATA is a real data set (digits, iris), a generated one (moons, circles, blobs, spirals, xor, checkerboard, sine), or
+    the path of your own CSV or NPZ file.
+
+    \b
+    Examples:
+      tinynet train
+      tinynet train spirals --optimizer sgd --momentum 0.9 --l2 1e-4 --hidden 64,64 --epochs 200
+      tinynet train sine --activation tanh
+      tinynet train houses.csv --target price
+    """
+    experiment = Experiment(Settings(**options))
+    say = (lambda *_, **__: None) if as_json else console.print
+    _introduce(experiment, say)
+    recorder = Recorder(root, name=experiment.dataset.name, config=experiment.config())
+    callbacks: list[Any] = [] if as_json else [Progress(console)]
+    callbacks += [Checkpoint(every=10), *([EarlyStopping("val/loss", patience)] if patience else [])]
+    try:
+        experiment.train(recorder, callbacks)
+    except KeyboardInterrupt:
+        _finish_interrupted(experiment, recorder)
+    assert recorder.path is not None
+    pictures = experiment.draw(recorder.run, recorder.path)
+    scores = experiment.judge()
+    recorder.describe(test=scores)
+    if as_json:
+        print(json.dumps({"run": str(recorder.path), "status": recorder.run.status, "test": scores}))
+        return
+    _report(experiment, scores, say)
+    _where_next(experiment, recorder.path, pictures, say)
+
+
+def _introduce(experiment: Experiment, say: Callable) -> None:
+    d, s = experiment.dataset, experiment.settings
+    parts = (experiment.train_data, experiment.val_data, experiment.test_data)
+    train, validate, test = (f"{len(x):,}" for x, _ in parts)
+    kind = f"{d.outputs} classes" if experiment.classifies else f"regression of {d.outputs} target{'s' * (d.outputs > 1)}"
+    say(
+        f"[bold]{escape(d.name)}[/]: {len(d.x):,} examples, {d.x.shape[1]} inputs, {kind}; "
+        f"{train} to train, {validate} to validate, {test} to test",
+        soft_wrap=True,
+    )
+    shape = "-".join(map(str, (d.x.shape[1], *s.hidden, d.outputs)))
+    count = sum(p.size for p in experiment.model.parameters())
+    extras = "".join(f", {name} {value:g}" for name, value in (("dropout", s.dropout), ("l1", s.l1), ("l2", s.l2)) if value)
+    say(
+        f"[bold]MLP[/] {shape}, {s.activation}, {count:,} parameters; {s.optimizer}, lr {experiment.lr:g} {s.schedule}, "
+        f"batch {s.batch_size}{extras}\n",
+        soft_wrap=True,
+    )
+
+
+def _report(experiment: Experiment, scores: dict[str, Any], say: Callable) -> None:
+    n = f"on {scores['examples']:,} test examples, never seen in training"
+    if experiment.classifies:
+        say(
+            f"\n[bold]accuracy {scores['accuracy']:.2%}[/] {n} "
+            f"(always the most common class: {scores['baseline_accuracy']:.2%})\n",
+            soft_wrap=True,
+        )
+        true, predicted = experiment.test_predictions()
+        labels = range(experiment.dataset.outputs)
+        say(classification_report(true, predicted, labels, experiment.dataset.classes), markup=False)
+        if len(labels) <= 20:
+            say("\nconfusion matrix: rows are the true classes, columns the predicted ones")
+            say(_confusion_table(confusion_matrix(true, predicted, labels), experiment.dataset.classes))
+        return
+    say(f"\n[bold]R² {scores['r2_score']:.4f}[/], mean absolute error {scores['mean_absolute_error']:.4g} {n} "
+        f"(always the median: {scores['baseline_mean_absolute_error']:.4g})", soft_wrap=True)  # fmt: skip
+
+
+def _confusion_table(counts: np.ndarray, names: list[str]) -> Table:
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("", justify="right")
+    for name in names:
+        table.add_column(Text(name), justify="right")
+    for i, row in enumerate(counts):
+        cells = [
+            Text("." if n == 0 else str(n), style="bold" if i == j else "red" if n else "dim") for j, n in enumerate(row)
+        ]
+        table.add_row(Text(names[i]), *cells)
+    return table
+
+
+def _where_next(experiment: Experiment, folder: Path, pictures: list[Path], say: Callable) -> None:
+    say(f"\nSaved in [bold]{escape(str(folder))}[/]:", soft_wrap=True)
+    say(f"  run.json, events.jsonl, checkpoints/, {', '.join(p.name for p in pictures)}", soft_wrap=True)
+    say("Next:\n  tinynet runs                             all runs so far")
+    say(
+        escape(f"  tinynet train {experiment.settings.data} --seed 1").ljust(43) + "the same with another seed",
+        soft_wrap=True,
+    )
+    say("  tinynet train spirals --hidden 64,64     another problem; tinynet train --help", soft_wrap=True)
+
+
+def _finish_interrupted(experiment: Experiment, recorder: Recorder) -> None:
+    """Ctrl-C: what was learnt so far is kept and shown."""
+    assert recorder.path is not None
+    if recorder.run.names():
+        experiment.draw(recorder.run, recorder.path)
+    console.print(
+        f"\ninterrupted after epoch {len(recorder.run.series('lr')[0]) - 1 if recorder.run.names() else 0}; the run, its last "
+        f"checkpoint and its curves are in {recorder.path}",
+        soft_wrap=True,
+    )
+    sys.exit(130)
+
+
+@main.command()
+@click.argument("root", default="runs")
+@click.option("--json", "as_json", is_flag=True, help="print the table as JSON")
+@user_errors
+def runs(root: str, as_json: bool) -> None:
+    """List the runs in ROOT ("runs" if not given), oldest first.
+
+    \b
+    Example:
+      tinynet runs
+    """
+    rows = [_row(run) for run in load_runs(root)]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    if not rows:
+        console.print(f"no runs in {root!r}: make one with 'tinynet train'", markup=False)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column in ("run", "status") else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v)) for v in row.values()))
+    console.print(table)
+
+
+def _row(run: Any) -> dict[str, Any]:
+    names, test = run.names(), run.meta.get("test") or {}
+    return {
+        "run": run.path.name,
+        "status": run.status,
+        "steps": max((event["s"] for event in run.events), default=0),
+        "train/loss": run.last("train/loss") if "train/loss" in names else None,
+        "val/loss": run.last("val/loss") if "val/loss" in names else None,
+        "test score": test.get("accuracy", test.get("r2_score")),
+    }
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="print as JSON")
+def env(as_json: bool) -> None:
+    """Show what tinynet runs on here, and what to type if something is missing.
+
+    \b
+    Example:
+      tinynet env
+    """
+    facts = {
+        "tinynet": tinynet.__version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "numpy": f"{np.__version__}, {_blas()}",
+        **{name: _version(name) for name in ("matplotlib", "safetensors", "rich", "click")},
+        "gpu": _gpu(),
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, fact in facts.items():
+        console.print(f"{name:>12}  {fact}", markup=False, soft_wrap=True)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return f"not installed: pip install {package}"
+
+
+def _blas() -> str:
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    limits = [
+        f"{v}={os.environ[v]}" for v in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS") if v in os.environ
+    ]
+    threads = ", ".join(limits) or "one thread per core (for tiny nets, OPENBLAS_NUM_THREADS=1 is often faster)"
+    return f"{blas.get('name', 'unknown BLAS')} {blas.get('version', '')}, {threads}"
+
+
+def _gpu() -> str:
+    try:
+        cupy = backend.cupy()
+    except backend.DeviceError as error:
+        return f"not used: {error}"
+    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return f"{name}, CuPy {cupy.__version__}: use it with --device cuda"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""One experiment from settings to verdict: load, split, scale, build, train, judge on data never seen, draw.
+
+This is what `tinynet train` runs; in Python, `Experiment(Settings(data="moons")).train()` does the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import optimizers
+from monitor import metrics, pictures
+from monitor.curves import plot_learning_curves
+from monitor.recorder import Recorder, Run
+from tinynet import datasets, functional
+from tinynet.layers import MLP
+from tinynet.naming import lookup
+from tinynet.preprocessing import StandardScaler, train_test_split
+from tinynet.training import evaluate, fit, predict
+
+OPTIMIZERS = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.AdamW}
+RATES = {"sgd": 0.1, "adam": 3e-3, "adamw": 3e-3}  # learning rates that suit small nets
+SCHEDULES = ("constant", "step", "exponential", "cosine")
+
+# What suits each data set, where the user does not say otherwise
+DEFAULTS: dict[str, Any] = {
+    "hidden": (32, 32),
+    "activation": "relu",
+    "dropout": 0.0,
+    "l2": 0.0,
+    "epochs": 100,
+    "batch_size": 16,
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "digits": {"hidden": (256, 128), "dropout": 0.3, "l2": 1e-4, "epochs": 80, "batch_size": 64},
+    "checkerboard": {"hidden": (64, 64), "epochs": 200},
+    "spirals": {"hidden": (64, 64)},
+    "sine": {"activation": "tanh", "epochs": 200},
+}
+
+
+@dataclass
+class Settings:
+    """Everything that `tinynet train` lets one choose; None takes what suits the data set (RECIPES) and the optimizer."""
+
+    data: str = "digits"
+    n: int | None = None
+    noise: float | None = None
+    target: str | None = None
+    task: str = "auto"
+    hidden: Sequence[int] | None = None
+    activation: str | None = None
+    dropout: float | None = None
+    optimizer: str = "adam"
+    lr: float | None = None
+    momentum: float | None = None
+    schedule: str = "cosine"
+    warmup: int = 0
+    l1: float = 0.0
+    l2: float | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+
+
+class Experiment:
+    """A data set split into training (60 %), validation (20 %) and test data (20 %), and a model to be trained on it.
+
+    The split is stratified by class. Inputs from files are standardised by the training data's mean and spread, and so
+    are the targets of a regression from a file.
+    """
+
+    def __init__(self, settings: Settings):
+        recipe = {**DEFAULTS, **RECIPES.get(settings.data, {})}
+        s: Any = replace(settings, **{k: v for k, v in recipe.items() if getattr(settings, k) is None})
+        self.settings = s
+        self.dataset = d = datasets.load(s.data, n=s.n, noise=s.noise, seed=s.seed, target=s.target, task=s.task)
+        self.classifies = d.task == "classification"
+        if s.epochs < 1 or s.batch_size < 1:
+            raise ValueError(f"epochs and batch size must be at least 1, got {s.epochs} and {s.batch_size}")
+        self._split()
+        sizes = [d.x.shape[1], *s.hidden, d.outputs]
+        self.model = MLP(sizes, activation=s.activation, dropout=s.dropout, seed=s.seed).to(s.device)
+        self.optimizer = self._optimizer(-(-len(self.train_data[0]) // s.batch_size) * s.epochs)
+        self.loss = functional.cross_entropy if self.classifies else functional.mse_loss
+        self.metrics = ("accuracy",) if self.classifies else ("r2_score",)
+
+    def _split(self) -> None:
+        d = self.dataset
+        rare = self.classifies and np.bincount(d.y).min() < 5
+        parts = train_test_split(d.x, d.y, 0.2, 0.2, d.y if self.classifies and not rare else None, self.settings.seed)
+        x_train, x_val, x_test, y_train, y_val, y_test = parts
+        self.x_scaler = StandardScaler().fit(x_train) if d.from_file else None
+        self.y_scaler = StandardScaler().fit(y_train) if d.from_file and not self.classifies else None
+        if self.x_scaler:
+            x_train, x_val, x_test = map(self.x_scaler.transform, (x_train, x_val, x_test))
+        if self.y_scaler:
+            y_train, y_val, y_test = map(self.y_scaler.transform, (y_train, y_val, y_test))
+        self.train_data, self.val_data, self.test_data = (x_train, y_train), (x_val, y_val), (x_test, y_test)
+
+    def _optimizer(self, steps: int) -> optimizers.Optimizer:
+        s = self.settings
+        make = lookup("optimizer", s.optimizer, OPTIMIZERS)
+        self.lr = RATES[s.optimizer] if s.lr is None else s.lr
+        options: dict[str, Any] = {}
+        if s.momentum is not None:
+            if s.optimizer != "sgd":
+                raise ValueError(f"--momentum is for sgd; {s.optimizer} has its own averages")
+            options["momentum"] = s.momentum
+        if s.l1 and s.l2:
+            options["penalty"] = optimizers.ElasticNet(s.l1, s.l2)
+            options |= {"weight_decay": 0.0} if s.optimizer == "adamw" else {}
+        elif s.l1:
+            options["penalty"] = optimizers.L1(s.l1)
+        elif s.l2:  # for adamw this is its own, decoupled, weight decay
+            options["weight_decay"] = s.l2
+        schedule = make_schedule(s.schedule, self.lr, steps, s.warmup)
+        return make(self.model.named_parameters(), lr=schedule, **options)
+
+    # Train, judge, draw -----------------------------------------------------------------------------------------------
+
+    def train(self, recorder: Recorder | None = None, callbacks: Sequence[Any] = ()) -> Run:
+        """Train, recording what was trained on what."""
+        if recorder is not None:
+            recorder.describe(
+                layers=[repr(layer) for layer in self.model.layers],
+                parameters=sum(p.size for p in self.model.parameters()),
+                backend=self.settings.device,
+                data={"name": self.dataset.name, "shape": self.dataset.x.shape, "fingerprint": self.fingerprint()},
+            )
+        return fit(
+            self.model,
+            self.train_data,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            epochs=self.settings.epochs,
+            batch_size=self.settings.batch_size,
+            validation=self.val_data,
+            metrics=self.metrics,
+            callbacks=callbacks,
+            recorder=recorder,
+            seed=self.settings.seed,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """The settings as they were used, for run.json."""
+        return {**asdict(self.settings), "lr": self.lr, "optimizer_full": repr(self.optimizer)}
+
+    def fingerprint(self) -> str:
+        """A hash of the data: two runs with the same one saw the same numbers."""
+        digest = hashlib.sha256()
+        for array in (self.dataset.x, self.dataset.y):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """What the model answers: class probabilities, or targets in their own units."""
+        raw = predict(self.model, _to(x, self.model))
+        raw = raw if isinstance(raw, np.ndarray) else raw.get()
+        if self.classifies:
+            return functional.softmax(raw)
+        return raw if self.y_scaler is None else self.y_scaler.inverse_transform(raw)
+
+    def judge(self) -> dict[str, Any]:
+        """Scores on the test data, beside those of a model that has learnt nothing."""
+        x, y = self.test_data
+        scores = {"loss": evaluate(self.model, self.test_data, self.loss)["loss"], "examples": len(x)}
+        outputs = self.outputs(x)
+        if self.classifies:
+            predicted = outputs.argmax(axis=1)
+            most_common = np.bincount(self.train_data[1]).argmax()
+            return {
+                **scores,
+                "accuracy": metrics.accuracy(y, predicted),
+                "baseline_accuracy": float(np.mean(y == most_common)),
+                "macro_f1": metrics.f1_score(y, predicted, average="macro", labels=range(self.dataset.outputs)),
+            }
+        true = y if self.y_scaler is None else self.y_scaler.inverse_transform(y)
+        return {
+            **scores,
+            "r2_score": metrics.r2_score(true, outputs),
+            "mean_absolute_error": metrics.mean_absolute_error(true, outputs),
+            "baseline_mean_absolute_error": metrics.mean_absolute_error(true, np.full_like(true, np.median(true))),
+        }
+
+    def test_predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """(true classes, predicted classes) of the test data."""
+        return self.test_data[1], self.outputs(self.test_data[0]).argmax(axis=1)
+
+    def draw(self, run: Run, folder: Path) -> list[Path]:
+        """Save the pictures that fit the task: learning curves, confusions, decision boundary, fitted curve."""
+        figures = {"curves.png": plot_learning_curves(run)}
+        if self.classifies:
+            true, predicted = self.test_predictions()
+            figures["confusion.png"] = pictures.plot_confusion_matrix(true, predicted, self.dataset.classes)
+        x, y = (np.concatenate(parts) for parts in zip(self.train_data, self.test_data, strict=True))
+        if self.classifies and x.shape[1] == 2:
+            figures["boundary.png"] = pictures.plot_decision_boundary(self.outputs, x, y, self.dataset.name)
+        if not self.classifies and x.shape[1] == 1:
+            true = y if self.y_scaler is None else self.y_scaler.inverse_transform(y)
+            figures["fit.png"] = pictures.plot_fit(self.outputs, x, true, self.dataset.name)
+        for name, figure in figures.items():
+            figure.savefig(folder / name)
+        return [folder / name for name in figures]
+
+
+def make_schedule(name: str, lr: float, steps: int, warmup: int = 0) -> optimizers.Schedule | float:
+    """The learning rate over a training of `steps` steps.
+
+    constant: lr throughout; step: a tenth of it after each third; exponential: falling steadily to a hundredth; cosine:
+    falling to 0 along half a cosine. A warm-up rises to lr first.
+    """
+    lookup("schedule", name, dict.fromkeys(SCHEDULES))
+    rest = max(steps - warmup, 1)
+    schedule: optimizers.Schedule
+    if name == "constant":
+        schedule = optimizers.Constant(lr)
+    elif name == "step":
+        schedule = optimizers.Step(lr, every=max(rest // 3, 1))
+    elif name == "exponential":
+        schedule = optimizers.Exponential(lr, gamma=0.01 ** (1 / rest))
+    else:
+        schedule = optimizers.Cosine(lr, rest)
+    return optimizers.Warmup(warmup) >> schedule if warmup else schedule
+
+
+def _to(x: np.ndarray, model: MLP) -> Any:
+    from tinynet.backend import same_device
+
+    return same_device(x, next(iter(model.parameters())).data)
