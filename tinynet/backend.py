@@ -78,8 +78,8 @@ def _first_leaf(value: Any) -> Any:
 
 
 def device_of(array: Array) -> str:
-    """ "cpu" for NumPy arrays, "cuda" for CuPy's."""
-    return "cpu" if isinstance(array, np.ndarray | np.generic) else "cuda"
+    """ "cuda" for CuPy's arrays, "cpu" for all others."""
+    return "cuda" if type(array).__module__.partition(".")[0] == "cupy" else "cpu"
 
 
 def to_device(array: Array, device: str) -> Array:

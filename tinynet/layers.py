@@ -122,13 +122,14 @@ class Module:
                 f"the state does not fit {type(self).__name__}: missing {missing or 'nothing'}, "
                 f"not known here {unknown or 'nothing'} (strict=False loads what fits)"
             )
-        for name, value in state.items():
-            here = own[name].data if name in own else getattr(*buffers[name]) if name in buffers else None
-            if here is None:
-                continue
-            if here.shape != np.shape(value):
-                raise ShapeError(f"{name}: the model has shape {here.shape}, the state {np.shape(value)}")
-            here[...] = same_device(as_array(value, here.dtype), here)
+        places = {
+            name: own[name].data if name in own else getattr(*buffers[name]) for name in own | buffers if name in state
+        }
+        for name, here in places.items():
+            if here.shape != np.shape(state[name]):
+                raise ShapeError(f"{name}: the model has shape {here.shape}, the state {np.shape(state[name])}")
+        for name, here in places.items():
+            here[...] = same_device(as_array(state[name], here.dtype), here)
 
     # Showing ----------------------------------------------------------------------------------------------------------
 

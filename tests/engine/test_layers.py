@@ -1,0 +1,162 @@
+"""Layers and models: what they compute, what they own, how they are saved, and what they say about a wrong input."""
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet.initializers import glorot_uniform, he_normal, lecun_normal
+
+x = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+
+
+def test_linear_is_x_w_plus_b():
+    layer = tn.Linear(4, 3, seed=0)
+    layer.bias.data[...] = [1, 2, 3]
+    assert np.allclose(layer(x).data, x @ layer.weight.data + [1, 2, 3], rtol=1e-6)
+    assert np.allclose(layer(x[0]).data, layer(x).data[0], rtol=1e-6)
+    without = tn.Linear(4, 3, bias=False, seed=0)
+    assert np.allclose(without(x).data, x @ without.weight.data, rtol=1e-6)
+    assert [name for name, _ in without.named_parameters()] == ["weight"]
+
+
+def test_parameters_come_in_order_of_definition_with_dotted_names():
+    model = tn.MLP([4, 3, 2], seed=0)
+    assert [n for n, _ in model.named_parameters()] == [
+        "layers.0.weight",
+        "layers.0.bias",
+        "layers.2.weight",
+        "layers.2.bias",
+    ]
+
+
+def test_a_shared_parameter_comes_once():
+    class Tied(tn.Module):
+        def __init__(self):
+            self.first = tn.Linear(4, 4, seed=0)
+            self.second = tn.Linear(4, 4, seed=1)
+            self.second.weight = self.first.weight
+
+        def forward(self, x):
+            return self.second(tn.relu(self.first(x)))
+
+    model = Tied()
+    assert [n for n, _ in model.named_parameters()] == ["first.weight", "first.bias", "second.bias"]
+    model(x).sum().backward()
+    assert model.first.weight.grad.shape == (4, 4)
+
+
+def test_same_seed_same_weights_and_dropout_has_a_stream_of_its_own():
+    a, b, other = tn.MLP([4, 8, 2], seed=3), tn.MLP([4, 8, 2], seed=3, dropout=0.5), tn.MLP([4, 8, 2], seed=4)
+    assert np.array_equal(a.layers[0].weight.data, b.layers[0].weight.data)
+    assert not np.array_equal(a.layers[0].weight.data, other.layers[0].weight.data)
+    c = tn.MLP([4, 8, 2], seed=3, dropout=0.5)
+    assert np.array_equal(b(x).data, c(x).data)
+
+
+def test_train_and_eval():
+    model = tn.MLP([4, 64, 2], dropout=0.5, seed=0)
+    assert not np.array_equal(model(x).data, model(x).data)
+    model.eval()
+    assert np.array_equal(model(x).data, model(x).data)
+    assert all(not module.training for _, module in model.named_modules())
+    assert model.train().training
+
+
+def test_state_dict_round_trip_and_copies():
+    model, other = tn.MLP([4, 8, 2], seed=0), tn.MLP([4, 8, 2], seed=1)
+    state = model.state_dict()
+    other.load_state_dict(state)
+    assert np.array_equal(model(x).data, other(x).data)
+    state["layers.0.weight"][...] = 0
+    assert model.layers[0].weight.data.any()
+
+
+def test_state_dict_is_strict():
+    model = tn.MLP([4, 8, 2], seed=0)
+    state = model.state_dict()
+    state["extra"] = state.pop("layers.0.bias")
+    with pytest.raises(ValueError, match=r"missing \['layers.0.bias'\], not known here \['extra'\]"):
+        model.load_state_dict(state)
+    model.load_state_dict(state, strict=False)
+    with pytest.raises(tn.ShapeError, match=r"layers.0.weight: the model has shape \(4, 8\), the state \(8, 4\)"):
+        model.load_state_dict({"layers.0.weight": np.zeros((8, 4))}, strict=False)
+
+
+def test_a_bad_state_changes_nothing():
+    model = tn.MLP([4, 8, 2], seed=0)
+    before = model.state_dict()
+    bad = {**{k: v + 1 for k, v in before.items()}, "layers.2.bias": np.zeros(5)}
+    with pytest.raises(tn.ShapeError):
+        model.load_state_dict(bad)
+    assert all(np.array_equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_batch_norm_normalises_and_keeps_running_averages():
+    layer = tn.BatchNorm1d(4)
+    y = layer(x).data
+    assert np.allclose(y.mean(axis=0), 0, atol=1e-6)
+    assert np.allclose(y.var(axis=0), 1, atol=1e-3)
+    assert np.allclose(layer.running_mean, 0.1 * x.mean(axis=0), rtol=1e-5)
+    assert np.allclose(layer.running_var, 0.9 + 0.1 * x.var(axis=0, ddof=1), rtol=1e-5)
+    layer.eval()
+    expected = (x - layer.running_mean) / np.sqrt(layer.running_var + 1e-5)
+    assert np.allclose(layer(x).data, expected, rtol=1e-4, atol=1e-6)
+    assert set(layer.state_dict()) == {"weight", "bias", "running_mean", "running_var"}
+    with pytest.raises(ValueError, match="a batch of one example has no spread"):
+        layer.train()(x[:1])
+
+
+def test_normalisations_have_right_gradients():
+    for layer in (tn.LayerNorm(4), tn.BatchNorm1d(4)):
+        assert tn.gradcheck(lambda t, layer=layer: layer(t), x.astype(np.float64))
+    assert np.allclose(tn.LayerNorm(4)(x).data.mean(axis=-1), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("init", "variance"), [(he_normal, 2 / 300), (glorot_uniform, 2 / 500), (lecun_normal, 1 / 300)])
+def test_initial_weights_have_the_variance_of_their_paper(init, variance):
+    weights = init(np.random.default_rng(0), 300, 200)
+    assert weights.dtype == np.float32
+    assert weights.var() == pytest.approx(variance, rel=0.03)
+    assert abs(weights.mean()) < 4 * np.sqrt(variance / weights.size)
+
+
+def test_auto_is_he_for_relu_and_glorot_for_tanh_and_for_the_output():
+    relu, tanh = tn.MLP([300, 200, 5], activation="relu", seed=0), tn.MLP([300, 200, 5], activation="tanh", seed=0)
+    assert relu.layers[0].weight.data.var() == pytest.approx(2 / 300, rel=0.05)
+    assert tanh.layers[0].weight.data.var() == pytest.approx(2 / 500, rel=0.05)
+    assert np.abs(relu.layers[2].weight.data).max() <= np.sqrt(6 / 205)
+
+
+def test_summary_counts_parameters():
+    text = tn.MLP([64, 128, 10], dropout=0.2, seed=0).summary()
+    assert "layers.0  Linear(64 -> 128)       8,320" in text
+    assert text.splitlines()[-1].split() == ["total", "9,610"]
+
+
+def test_sequential_indexing_and_custom_layers():
+    model = tn.Sequential(tn.Linear(4, 8, seed=0), tn.ReLU(), tn.Linear(8, 2, seed=1), tn.Sigmoid())
+    assert len(model) == 4
+    assert repr(model[1]) == "relu"
+    assert ((model(x).data > 0) & (model(x).data < 1)).all()
+
+
+BAD = [
+    (lambda: tn.MLP([4, 3, 2])(np.ones((5, 7), np.float32)), tn.ShapeError,
+     r"layers.0: Linear\(4 -> 3\) expected input of shape \[..., 4\], got \[5, 7\]"),
+    (lambda: tn.Sequential(tn.Linear(4, 3), tn.ReLU(), tn.Linear(5, 2))(x), tn.ShapeError,
+     r"layers.2: Linear\(5 -> 2\) expected input of shape \[..., 5\], got \[6, 3\]"),
+    (lambda: tn.MLP([4, 3, 2], activation="rulu"), ValueError, "unknown activation 'rulu': did you mean 'relu'"),
+    (lambda: tn.MLP([4, 3, 2], init="xavier"), ValueError, "unknown init 'xavier'.*glorot_uniform"),
+    (lambda: tn.MLP([4]), ValueError, r"at least inputs and outputs.*got \[4\]"),
+    (lambda: tn.MLP([4, 0]), ValueError, "out_features must be a positive integer, got 0"),
+    (lambda: tn.MLP([4, 2.5]), ValueError, "out_features must be a positive integer, got 2.5"),
+    (lambda: tn.Dropout(1.0), ValueError, r"p must be in \[0, 1\), got 1.0"),
+    (lambda: tn.MLP([4, 3, 2], dropout=-0.1), ValueError, r"p must be in \[0, 1\), got -0.1"),
+    (lambda: tn.Module()(x), TypeError, r"Module has no forward\(x\)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("f", "error", "text"), BAD)
+def test_bad_arguments_name_the_layer_and_what_was_expected(f, error, text):
+    with pytest.raises(error, match=text):
+        f()
