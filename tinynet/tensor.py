@@ -190,6 +190,8 @@ class Tensor:
         return record(np.divide, (other, self))
 
     def __pow__(self, other: Any) -> Tensor:
+        if isinstance(other, int | float) and other == 2:
+            return record(np.square, (self,))  # as NumPy does: a square is far cheaper than a power
         return record(np.power, (self, other))
 
     def __rpow__(self, other: Any) -> Tensor:
