@@ -122,6 +122,8 @@ class Optimizer:
                 for a in range(start, stop, SLICE):
                     self._update(slab, slice(a, min(a + SLICE, stop)), t, **hyper)
             slab.count(runs)
+            for p in slab.versioned:
+                p.version += 1  # a graph that still needs the old values can then say so
         self.steps += 1
 
     def _update(self, slab: Slab, part: slice, t: int, weight_decay: float = 0.0, **hyper: Any) -> None:
@@ -244,6 +246,7 @@ class Slab:
             (p, data, grad)
             for p, (_, data), (_, grad) in zip(self.params, self.views_of(self.data), self.views_of(self.grad), strict=True)
         ]
+        self.versioned = [p for p in self.params if hasattr(p, "version")]
         for p, data, grad in self.views:
             p.data = data
             if hasattr(p, "grad_buffer"):

@@ -7,7 +7,7 @@ then the siblings `optimizers` and `monitor`.
 import monitor
 import optimizers
 from tinynet import datasets, functional, preprocessing
-from tinynet.autodiff import grad, gradients, hvp, value_and_grad, vjp
+from tinynet.autodiff import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinynet.backend import DeviceError, get_default_dtype, set_default_dtype
 from tinynet.drawing import draw_graph
 from tinynet.functional import (
@@ -23,7 +23,7 @@ from tinynet.functional import (
     softmax,
 )
 from tinynet.gradcheck import GradcheckError, gradcheck
-from tinynet.graph import GraphReleasedError, no_grad
+from tinynet.graph import AnomalyError, ChangedArrayError, GraphReleasedError, no_grad
 from tinynet.layers import (
     MLP,
     Activation,
@@ -38,16 +38,16 @@ from tinynet.layers import (
     Sigmoid,
     Tanh,
 )
-from tinynet.tensor import ShapeError, Tensor
+from tinynet.tensor import ShapeError, Tensor, detect_anomaly
 from tinynet.training import evaluate, fit, predict
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "MLP", "Activation", "BatchNorm1d", "DeviceError", "Dropout", "GradcheckError", "GraphReleasedError", "LayerNorm",
+    "MLP", "Activation", "AnomalyError", "ChangedArrayError", "BatchNorm1d", "DeviceError", "Dropout", "GradcheckError", "GraphReleasedError", "LayerNorm",
     "Linear", "Module", "Parameter", "ReLU", "Sequential", "ShapeError", "Sigmoid", "Tanh", "Tensor",
-    "binary_cross_entropy_with_logits", "cross_entropy", "datasets", "draw_graph", "evaluate", "fit", "functional",
-    "get_default_dtype", "grad", "gradcheck", "gradients", "huber_loss", "hvp", "l1_loss", "log_softmax", "logsumexp",
+    "binary_cross_entropy_with_logits", "cross_entropy", "datasets", "detect_anomaly", "draw_graph", "evaluate", "fit", "functional",
+    "get_default_dtype", "grad", "gradcheck", "gradients", "hessian", "huber_loss", "hvp", "jacobian", "jvp", "l1_loss", "log_softmax", "logsumexp",
     "monitor", "mse_loss", "no_grad", "optimizers", "predict", "preprocessing", "relu", "set_default_dtype", "sigmoid",
     "softmax", "value_and_grad", "vjp",
 ]  # fmt: skip

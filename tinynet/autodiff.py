@@ -1,7 +1,8 @@
-"""Derivatives as functions: gradients, grad, value_and_grad, vjp, hvp.
+"""Derivatives as functions: grad, value_and_grad, vjp, jvp, hvp, jacobian, hessian, over the low-level `gradients`.
 
-`gradients` is the low-level call; everything else is a few lines over it. With `create_graph=True` the answer is itself
-recorded, so derivatives nest to any order: `grad(grad(f))` works.
+Reverse mode walks the graph back. Forward mode needs no second table: the gradient that a vjp answers is linear in the
+upstream gradient u, so differentiating it with respect to u, in the direction of a tangent, is the jvp. All of them nest,
+to any order and in any mix: `jacobian(grad(f))`, `jvp(grad(f), ...)`, `grad(lambda x: jvp(...)[1])`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tinynet.backend import as_array
-from tinynet.graph import is_recording, pull_back, source
-from tinynet.tensor import Tensor, attach
+from tinynet.graph import ancestors, is_recording, pull_back, source
+from tinynet.tensor import ShapeError, Tensor, attach
 
 
 def gradients(
-    output: Tensor, inputs: Tensor | Sequence[Tensor], grad_output: Any = None, create_graph: bool = False
+    output: Tensor,
+    inputs: Tensor | Sequence[Tensor],
+    grad_output: Any = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
 ) -> Any:
     """The gradient of `output` with respect to each of `inputs`, leaving every `.grad` alone.
 
     `grad_output` is the gradient of the final loss with respect to `output` (1 for a scalar). Answers arrays, or with
     `create_graph` Tensors that can be differentiated again: one for one input, a list for a sequence. An input that the
-    output does not depend on raises ValueError.
+    output does not depend on raises ValueError (or gives None, with `allow_unused`).
 
     >>> x = Tensor([3.0], requires_grad=True)
     >>> slope = gradients((x ** 3).sum(), x, create_graph=True)      # 3 x^2
@@ -30,32 +37,38 @@ def gradients(
     """
     many = isinstance(inputs, list | tuple)
     wanted: list[Any] = list(inputs) if many else [inputs]
-    if not output.requires_grad:
-        raise ValueError("the output does not depend on anything that requires a gradient")
-    seed = _seed(output, grad_output, create_graph)
-    token = is_recording.set(create_graph)
-    try:
-        found = pull_back(output, seed, {source(t): None for t in wanted}, attach if create_graph else None)
-    finally:
-        is_recording.reset(token)
+    found: dict[Any, Any] = {}
+    if output.requires_grad:
+        seed = _seed(output, grad_output, create_graph)
+        mode = is_recording.get()
+        token = is_recording.set((mode or True) if create_graph else False)
+        try:
+            found = pull_back(output, seed, {source(t): None for t in wanted}, attach if create_graph else None)
+        finally:
+            is_recording.reset(token)
+    elif not allow_unused:
+        raise ValueError("no gradient flows: the output does not depend on anything that requires a gradient")
     answers = []
     for position, tensor in enumerate(wanted):
         g = found.get(source(tensor))
-        if g is None:
+        if g is None and not allow_unused:
             label = tensor.name or f"input {position}"
             raise ValueError(
                 f"no gradient flows to {label} of shape {tensor.shape}: "
                 + ("the output was not computed from it" if tensor.requires_grad else "it does not require a gradient")
             )
-        answers.append(g if create_graph else as_array(g.copy()))
+        answers.append(g if create_graph or g is None else as_array(g.copy()))
     return answers if many else answers[0]
 
 
 def _seed(output: Tensor, grad_output: Any, create_graph: bool) -> Any:
-    if isinstance(grad_output, Tensor) and create_graph:
+    if isinstance(grad_output, Tensor) and create_graph and grad_output.shape == output.shape:
         return grad_output
     seed = output._seed(grad_output)
     return Tensor(seed) if create_graph else seed
+
+
+# Reverse mode ---------------------------------------------------------------------------------------------------------
 
 
 def value_and_grad(f: Callable, argnum: int = 0) -> Callable:
@@ -67,14 +80,10 @@ def value_and_grad(f: Callable, argnum: int = 0) -> Callable:
     """
 
     def both(*args: Any) -> tuple[Tensor, Tensor]:
-        given = args[argnum]
-        nested = isinstance(given, Tensor) and given.requires_grad  # someone outside differentiates us: stay recorded
-        x = given * 1 if nested else Tensor(given.data if isinstance(given, Tensor) else given, requires_grad=True)
-        value = f(*args[:argnum], x, *args[argnum + 1 :])
-        if not isinstance(value, Tensor):
-            raise TypeError(f"the function must answer a Tensor computed from its argument, got {type(value).__name__}")
-        g = gradients(value, x, create_graph=True)
-        return (value, g) if nested or g.requires_grad else (value.detach(), g)
+        x = _variable(args[argnum])
+        value = _output(f(*args[:argnum], x, *args[argnum + 1 :]))
+        g = _gradient_or_zeros(value, x, None)
+        return _outside(value, [x]), _outside(g, [x])
 
     return both
 
@@ -91,23 +100,120 @@ def grad(f: Callable, argnum: int = 0) -> Callable:
 
 
 def vjp(f: Callable, *args: Any) -> tuple[Tensor, Callable]:
-    """f(*args), and the function from the gradient of the output to the gradients of the arguments.
+    """f(*args), and the function from a gradient of the output to the gradients of the arguments.
 
     >>> y, pull = vjp(lambda a, b: a * b, [1.0, 2.0], [3.0, 4.0])
     >>> pull([1.0, 10.0])
-    [array([ 3., 40.], dtype=float32), array([ 1., 20.], dtype=float32)]
+    [Tensor([ 3., 40.]), Tensor([ 1., 20.])]
     """
-    inputs = [Tensor(a, requires_grad=True) for a in args]
-    output = f(*inputs)
-    return output, lambda grad_output: gradients(output, inputs, grad_output)
+    inputs = [_variable(a) for a in args]
+    output = _output(f(*inputs))
+
+    def pull(grad_output: Any) -> list[Tensor]:
+        return [_outside(_gradient_or_zeros(output, x, grad_output), inputs) for x in inputs]
+
+    return _outside(output, inputs), pull
 
 
-def hvp(f: Callable, x: Any, v: Any) -> Any:
+# Forward mode ---------------------------------------------------------------------------------------------------------
+
+
+def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """f(*primals), and how fast it changes when the arguments move with the given velocities.
+
+    >>> y, velocity = jvp(lambda a, b: a * b, ([2.0], [3.0]), ([1.0], [10.0]))
+    >>> float(velocity)                                              # 1 * 3 + 2 * 10
+    23.0
+    """
+    if len(primals) != len(tangents):
+        raise ValueError(f"jvp needs one tangent per primal, got {len(primals)} primals and {len(tangents)} tangents")
+    inputs = [_variable(p) for p in primals]
+    directions = [t if isinstance(t, Tensor) else Tensor(t, dtype=x.dtype) for x, t in zip(inputs, tangents, strict=True)]
+    for position, (x, t) in enumerate(zip(inputs, directions, strict=True)):
+        if x.shape != t.shape:
+            raise ShapeError(f"jvp: primal {position} has shape {x.shape}, its tangent {t.shape}")
+    output = _output(f(*inputs))
+    u = Tensor(np.zeros_like(output.data), requires_grad=True)
+    pulled = [_gradient_or_zeros(output, x, u) for x in inputs]
+    along = sum((g * t).sum() for g, t in zip(pulled, directions, strict=True))
+    velocity = _gradient_or_zeros(along, u, None)
+    return _outside(output, inputs), _outside(velocity, [*inputs, u])
+
+
+def hvp(f: Callable, x: Any, v: Any) -> Tensor:
     """The Hessian of a scalar function at x, times v, without building the Hessian (Pearlmutter 1994).
 
     >>> hvp(lambda x: (x ** 3).sum(), [1.0, 2.0], [1.0, 1.0])
-    array([ 6., 12.], dtype=float32)
+    Tensor([ 6., 12.])
     """
-    x = Tensor(x, requires_grad=True)
-    slope = gradients(f(x), x, create_graph=True)
-    return gradients(slope, x, v)
+    x = _variable(x)
+    slope = _gradient_or_zeros(_output(f(x)), x, None)
+    return _outside(_gradient_or_zeros(slope, x, v), [x])
+
+
+# Matrices of derivatives ----------------------------------------------------------------------------------------------
+
+
+def jacobian(f: Callable, argnum: int = 0) -> Callable:
+    """All derivatives of all outputs: an array of the output's shape followed by the argument's shape.
+
+    >>> jacobian(lambda x: x * x)([1.0, 2.0])
+    Tensor([[2., 0.],
+            [0., 4.]])
+    """
+
+    def rows(*args: Any) -> Tensor:
+        x = _variable(args[argnum])
+        output = _output(f(*args[:argnum], x, *args[argnum + 1 :]))
+        basis = np.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
+        slopes = [_gradient_or_zeros(output, x, e) for e in basis]
+        whole = np.stack(slopes) if slopes else Tensor(np.zeros((0, *x.shape), x.dtype))
+        return _outside(whole.reshape(output.shape + x.shape), [x])
+
+    return rows
+
+
+def hessian(f: Callable, argnum: int = 0) -> Callable:
+    """All second derivatives of a scalar function: an array of the argument's shape, twice.
+
+    >>> hessian(lambda x: x[0] * x[1] ** 2)([1.0, 2.0])
+    Tensor([[0., 4.],
+            [4., 2.]])
+    """
+    return jacobian(grad(f, argnum), argnum)
+
+
+# What they share ------------------------------------------------------------------------------------------------------
+
+
+def _variable(value: Any) -> Tensor:
+    """A tensor to differentiate by; still connected to `value` if someone outside differentiates by that."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        return np.positive(value)
+    return Tensor(value, requires_grad=True)
+
+
+def _output(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"the function must answer a Tensor computed from its arguments, got {type(value).__name__}"
+            + (": answer one Tensor, for example np.stack(...) of them" if isinstance(value, list | tuple) else "")
+        )
+    return value
+
+
+def _gradient_or_zeros(output: Tensor, x: Tensor, grad_output: Any) -> Tensor:
+    g = gradients(output, x, grad_output, create_graph=True, allow_unused=True)
+    return Tensor(np.zeros_like(x.data)) if g is None else g
+
+
+def _outside(result: Tensor, ours: list[Tensor]) -> Tensor:
+    """The result, detached if it depends on nothing that requires a gradient but our own variables."""
+    if result.node is None:
+        return result.detach() if result in set(ours) else result
+    for node in ancestors(result.node):
+        for i in node.need:
+            operand = node.operands[i]
+            if operand.node is None and not any(operand is x for x in ours):
+                return result
+    return result.detach()

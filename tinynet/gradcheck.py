@@ -83,10 +83,9 @@ def _all_gradients(f: Callable, inputs: list, weights: Any, create_graph: bool) 
         if not isinstance(x, Tensor):
             found.append(None)
             continue
-        try:
-            found.append(gradients(total, x, create_graph=create_graph))
-        except ValueError:  # f does not depend on x
-            found.append(Tensor(np.zeros(x.shape)) if create_graph else np.zeros(x.shape))
+        g = gradients(total, x, create_graph=create_graph, allow_unused=True)
+        zeros = Tensor(np.zeros(x.shape)) if create_graph else np.zeros(x.shape)
+        found.append(zeros if g is None else g)
     return found
 
 

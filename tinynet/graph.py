@@ -16,29 +16,70 @@ from contextlib import ContextDecorator
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
+
 from tinynet.backend import Array
 from tinynet.kernels import astype
 from tinynet.rules import Rule
 
-is_recording: ContextVar[bool] = ContextVar("is_recording", default=True)
+# Whether calls are remembered: False, True, or WATCHING (remembered, and checked for nan and infinity: anomaly.py)
+WATCHING = "watching"
+is_recording: ContextVar[bool | str] = ContextVar("is_recording", default=True)
 _order = itertools.count()
+_held: dict[int, int] = {}  # how many graphs need the array with this id unchanged
 
 
 class GraphReleasedError(RuntimeError):
     """The intermediate values that this graph needs were released by an earlier backward()."""
 
 
+class AnomalyError(FloatingPointError):
+    """While watching for anomalies, a call or its gradient made a nan or an infinity."""
+
+
+def kind_of_nonfinite(array: Array) -> str:
+    """"a nan" or "an infinity", with the place of the first."""
+    bad = ~np.isfinite(array)
+    where = tuple(int(i) for i in np.argwhere(bad)[0])
+    return f"{'a nan' if bool(np.isnan(array).any()) else 'an infinity'} (first at {where})"
+
+
+class ChangedArrayError(RuntimeError):
+    """A parameter was moved between the forward pass and backward(), so the gradient would be wrong."""
+
+
 class no_grad(ContextDecorator):
     """Inside, nothing is recorded: `with tn.no_grad(): ...`, or as a decorator. Nests; is local to a thread or task."""
+
+    mode: bool | str = False
 
     def __init__(self) -> None:
         self._tokens: list = []
 
     def __enter__(self) -> None:
-        self._tokens.append(is_recording.set(False))
+        self._tokens.append(is_recording.set(self.mode))
 
     def __exit__(self, *_: object) -> None:
         is_recording.reset(self._tokens.pop())
+
+
+class Hold:
+    """Makes arrays read-only for as long as a node needs them: writing into them raises at once, at the user's line."""
+
+    __slots__ = ("arrays",)
+
+    def __init__(self, arrays: list[np.ndarray]):
+        self.arrays = arrays
+        for array in arrays:
+            _held[id(array)] = _held.get(id(array), 0) + 1
+            array.setflags(write=False)
+
+    def __del__(self) -> None:
+        for array in self.arrays:
+            _held[id(array)] -= 1
+            if not _held[id(array)]:
+                del _held[id(array)]
+                array.setflags(write=True)
 
 
 class Node:
@@ -49,7 +90,9 @@ class Node:
     (only the array), so there is no reference cycle and a forgotten graph is freed at once.
     """
 
-    __slots__ = ("answer", "function", "need", "operands", "order", "params", "rule", "values")
+    __slots__ = (
+        "answer", "function", "hold", "made_at", "need", "operands", "order", "params", "rule", "stamps", "values",
+    )  # fmt: skip
 
     def __init__(
         self, function: Callable, rule: Rule, operands: tuple, values: list, params: dict, need: list, answer: Array
@@ -62,10 +105,45 @@ class Node:
         self.need = need
         self.answer = answer
         self.order = next(_order)
+        self.made_at: str | None = None  # the user's line, if watching
+        self._protect()
+
+    def _protect(self) -> None:
+        """Hold the arrays that the rules will read, and note how often an optimizer has moved the parameters among them.
+
+        Answers of other nodes are read-only already: only leaves and plain arrays need to be held.
+        """
+        arrays, stamps, n = [], [], len(self.values)
+        for k in self.rule.reads_for(self.need, n):
+            if k >= n:
+                break  # an optional argument that was not given
+            array, operand = self.values[k], self.operands[k]
+            if type(array) is not np.ndarray:
+                continue
+            if operand is not array:
+                if operand.node is not None:
+                    continue
+                if operand.grad_buffer is not None:
+                    stamps.append((operand, operand.version))
+            if array.flags.writeable or id(array) in _held:
+                arrays.append(array)
+        self.hold = Hold(arrays) if arrays else None
+        self.stamps = stamps
+        if type(self.answer) is np.ndarray:
+            self.answer.setflags(write=False)
+
+    def check_unchanged(self) -> None:
+        """Raise if an optimizer has moved a parameter that a rule will read."""
+        for tensor, version in self.stamps:
+            if tensor.version != version:
+                raise ChangedArrayError(
+                    f"{tensor.name or 'a parameter'} of shape {tensor.shape}, an operand of {self.function.__name__}, was "
+                    "moved by optimizer.step() after the forward pass, so its gradient would be wrong: compute the loss again"
+                )
 
     def release(self) -> None:
         """Forget everything the rule would need."""
-        self.operands = self.values = self.answer = None  # type: ignore[assignment]
+        self.operands = self.values = self.answer = self.hold = None  # type: ignore[assignment]
 
 
 def source(tensor: Any) -> Any:
@@ -124,6 +202,8 @@ def pull_back(
             collected[node] = g
         if g is None:
             continue
+        if node.stamps:
+            node.check_unchanged()
         if attach is None:
             y: Any = node.answer
             arguments: Collection = node.values
@@ -135,6 +215,8 @@ def pull_back(
             d = node.rule.of(i)(g, y, *arguments, **node.params)
             if d.shape != operand.data.shape or d.dtype != operand.data.dtype:
                 d = settle(d, operand.data)
+            if node.made_at is not None:
+                check_gradient(node, i, d)
             key = operand if operand.node is None else operand.node
             so_far = gradients.get(key)
             gradients[key] = d if so_far is None else so_far + d
@@ -142,6 +224,17 @@ def pull_back(
             node.release()
     collected.update((key, g) for key, g in gradients.items() if wanted is None or key in wanted)
     return collected
+
+
+def check_gradient(node: Node, i: int, g: Any) -> None:
+    """While watching: raise if the rule of operand i made a nan or an infinity."""
+    array = getattr(g, "data", g) if not isinstance(g, np.ndarray | np.generic) else g
+    if not np.isfinite(array).all():
+        values = node.values[i]
+        raise AnomalyError(
+            f"backward of {node.function.__name__}: the gradient of operand {i} (shape {values.shape}, {values.dtype}) has "
+            f"{kind_of_nonfinite(array)}; the forward call was made at {node.made_at}"
+        )
 
 
 def settle(g: Any, operand: Array) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.rules import mT, rule
+from tinynet.rules import mT, positive_or_inf, rule, spread
 
 
 def kernel(*operands: Callable | None, each: Callable | None = None) -> Callable[[Callable], Callable]:
@@ -57,6 +57,42 @@ def linear(x: Any, weight: Any, bias: Any) -> Any:
     return y
 
 
+@kernel(lambda g, y, a, b: g @ mT(b), lambda g, y, a, b: mT(a) @ g)
+def matmul(a: Any, b: Any) -> Any:
+    """a @ b for matrices; axes before the last two are a batch, and broadcast. (compositions.py: vectors.)"""
+    return np.matmul(a, b)
+
+
+def contract_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> Any:
+    """The gradient of operand i of an einsum: an einsum of g and all others, with the labels changed places."""
+    inputs, _, output = subscripts.partition("->")
+    names = inputs.split(",")
+    others = [x for j, x in enumerate(operands) if j != i]
+    labels = [output, *(name for j, name in enumerate(names) if j != i)]
+    return np.einsum(f"{','.join(labels)}->{names[i]}", g, *others)
+
+
+@kernel(each=contract_rule)
+def contract(*operands: Any, subscripts: str) -> Any:
+    """np.einsum in which every label of an operand is in the answer or in another operand."""
+    return np.einsum(subscripts, *operands)
+
+
+@kernel(lambda g, y, a, b: -(solve(mT(a), g) @ mT(y)), lambda g, y, a, b: solve(mT(a), g))
+def solve(a: Any, b: Any) -> Any:
+    """The x of a @ x = b, for matrices b [..., n, k]."""
+    return np.linalg.solve(a, b)
+
+
+@kernel(lambda g, y, x, axis=None, *, keepdims=False: spread(g / positive_or_inf(y), x, axis, keepdims) * x)
+def length(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The square root of the sum of squares, without overflow or underflow; slope 0 at 0."""
+    m = finite_max(np.absolute(x), axis)
+    m = np.where(m == 0, 1, m)
+    y = m * np.sqrt(np.sum(np.square(x / m), axis=axis, keepdims=True))
+    return y if keepdims else np.squeeze(y, axis)
+
+
 # Activations ----------------------------------------------------------------------------------------------------------
 
 
@@ -89,6 +125,12 @@ def sigmoid(x: Any) -> Any:
 def silu(x: Any) -> Any:
     """x * sigmoid(x), also called swish (Ramachandran, Zoph & Le 2017)."""
     return x * sigmoid(x)
+
+
+@kernel(lambda g, y, x: g * sigmoid(-x))
+def log_sigmoid(x: Any) -> Any:
+    """log(sigmoid(x)), without underflow."""
+    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 
 
 @kernel(lambda g, y, x: g * sigmoid(x))

@@ -128,8 +128,12 @@ class Module:
         for name, here in places.items():
             if here.shape != np.shape(state[name]):
                 raise ShapeError(f"{name}: the model has shape {here.shape}, the state {np.shape(state[name])}")
-        for name, here in places.items():
-            here[...] = same_device(as_array(state[name], here.dtype), here)
+        for name, here in places.items():  # new arrays: a graph that still needs the old values keeps them
+            value = same_device(as_array(state[name], here.dtype), here).copy()
+            if name in own:
+                own[name].data = value
+            else:
+                setattr(*buffers[name], value)
 
     # Showing ----------------------------------------------------------------------------------------------------------
 

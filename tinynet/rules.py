@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,22 +31,45 @@ class Rule:
     """The rules of one function, and which arguments of its call they understand.
 
     `operands[i]` gives the gradient of operand i; None says that it has none (a mask, say). A function of any number of
-    operands has one rule for `each`, which is told first which operand it is asked about.
+    operands has one rule for `each`, which is told first which operand it is asked about. `reads[i]` are the positions
+    of the arguments that the rule of operand i looks at: those the graph must keep from being overwritten.
     """
 
-    __slots__ = ("each", "most", "operands", "params")
+    __slots__ = ("each", "most", "operands", "params", "reads")
 
     def __init__(self, operands: tuple[Callable | None, ...], each: Callable | None):
         self.operands = operands
         self.each = each
         one = each or next(r for r in operands if r is not None)
+        self.reads: list[tuple[int, ...]] | None = None  # worked out when first needed
         arguments = list(inspect.signature(one).parameters.values())[3 if each else 2 :]  # after (i,) g and y
         self.most = math.inf if each else sum(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
-        self.params = {a.name for a in arguments if a.default is not a.empty}
+        self.params = {a.name for a in arguments if a.default is not a.empty or a.kind is a.KEYWORD_ONLY}
+
+    def reads_for(self, need: list[int], n: int) -> Sequence[int]:
+        """The positions, of n arguments, that the rules of the operands in `need` look at."""
+        if self.each is not None:
+            return range(n)
+        if self.reads is None:
+            self.reads = [read_by(r) for r in self.operands]
+        if len(need) == 1:
+            return self.reads[need[0]]
+        return sorted({k for i in need for k in self.reads[i]})
 
     def of(self, i: int) -> Any:
         """The rule of operand i, to be called as rule(g, y, *operands, **params)."""
         return self.operands[i] if self.each is None else functools.partial(self.each, i)
+
+
+def read_by(rule: Callable | None) -> tuple[int, ...]:
+    """The positions of the operands that a rule looks at, from the names in its code."""
+    if rule is None:
+        return ()
+    import dis
+
+    code = rule.__code__
+    names = {i.argval for i in dis.get_instructions(code) if i.opname.startswith("LOAD_")}
+    return tuple(i for i, name in enumerate(code.co_varnames[2 : code.co_argcount]) if name in names)
 
 
 def rule(function: Callable, *operands: Callable | None, each: Callable | None = None) -> None:
@@ -64,7 +87,18 @@ rule(np.negative, lambda g, y, x: -g)
 rule(np.positive, lambda g, y, x: g)
 rule(np.square, lambda g, y, x: g * (2 * x))
 rule(np.sqrt, lambda g, y, x: g / (2 * y))
+rule(np.cbrt, lambda g, y, x: g / (3 * y * y))
 rule(np.reciprocal, lambda g, y, x: -g * y * y)
+rule(np.remainder, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(plain_ratio(a, b)))
+rule(np.fmod, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.trunc(plain_ratio(a, b)))
+rule(np.deg2rad, lambda g, y, x: g * (math.pi / 180))
+rule(np.rad2deg, lambda g, y, x: g * (180 / math.pi))
+rule(np.hypot, lambda g, y, a, b: g * (a / positive_or_inf(y)), lambda g, y, a, b: g * (b / positive_or_inf(y)))
+
+
+def plain_ratio(a: Any, b: Any) -> Any:
+    """a / b, of which only the whole part is used, and that is constant between its jumps."""
+    return a / b
 
 
 def one_less(n: Any) -> Any:
@@ -80,6 +114,7 @@ rule(
 
 # Exponentials and logarithms ------------------------------------------------------------------------------------------
 
+rule(np.exp2, lambda g, y, x: g * (y * math.log(2)))
 rule(np.exp, lambda g, y, x: g * y)
 rule(np.expm1, lambda g, y, x: g * np.exp(x))
 rule(np.log, lambda g, y, x: g / x)
@@ -88,15 +123,35 @@ rule(np.log2, lambda g, y, x: g / (x * math.log(2)))
 rule(np.log10, lambda g, y, x: g / (x * math.log(10)))
 rule(np.logaddexp, lambda g, y, a, b: g * np.exp(a - y), lambda g, y, a, b: g * np.exp(b - y))
 
+rule(np.logaddexp2, lambda g, y, a, b: g * np.exp2(a - y), lambda g, y, a, b: g * np.exp2(b - y))
+
 # Trigonometric and hyperbolic -----------------------------------------------------------------------------------------
+
+
+def sech_squared(x: Any) -> Any:
+    """1 - tanh(x)^2 as 4 e / (1 + e)^2 with e = exp(-2|x|), which keeps its digits where tanh(x) rounds to 1."""
+    e = np.exp(-2 * np.absolute(x))
+    return 4 * e / np.square(1 + e)
+
+
 
 rule(np.sin, lambda g, y, x: g * np.cos(x))
 rule(np.cos, lambda g, y, x: -g * np.sin(x))
 rule(np.tan, lambda g, y, x: g * (1 + y * y))
+rule(np.arcsin, lambda g, y, x: g / np.sqrt((1 - x) * (1 + x)))
+rule(np.arccos, lambda g, y, x: -g / np.sqrt((1 - x) * (1 + x)))
 rule(np.arctan, lambda g, y, x: g / (1 + x * x))
+rule(
+    np.arctan2,
+    lambda g, y, a, b: g * (b / positive_or_inf(a * a + b * b)),
+    lambda g, y, a, b: -g * (a / positive_or_inf(a * a + b * b)),
+)
 rule(np.sinh, lambda g, y, x: g * np.cosh(x))
 rule(np.cosh, lambda g, y, x: g * np.sinh(x))
-rule(np.tanh, lambda g, y, x: g * (1 - y * y))
+rule(np.tanh, lambda g, y, x: g * sech_squared(x))
+rule(np.arcsinh, lambda g, y, x: g / np.hypot(1, x))
+rule(np.arccosh, lambda g, y, x: g / np.sqrt((x - 1) * (x + 1)))
+rule(np.arctanh, lambda g, y, x: g / ((1 - x) * (1 + x)))
 
 # Kinks ----------------------------------------------------------------------------------------------------------------
 
@@ -108,6 +163,8 @@ def winner(g: Any, a: Any, b: Any) -> Any:
 
 rule(np.absolute, lambda g, y, x: g * np.sign(x))
 rule(np.maximum, lambda g, y, a, b: winner(g, a > b, a == b), lambda g, y, a, b: winner(g, b > a, a == b))
+rule(np.fmax, lambda g, y, a, b: winner(g, ~(a <= b), a == b), lambda g, y, a, b: winner(g, ~(b <= a), a == b))
+rule(np.fmin, lambda g, y, a, b: winner(g, ~(a >= b), a == b), lambda g, y, a, b: winner(g, ~(b >= a), a == b))
 rule(np.minimum, lambda g, y, a, b: winner(g, a < b, a == b), lambda g, y, a, b: winner(g, b < a, a == b))
 rule(np.where, None, lambda g, y, mask, a, b: np.where(mask, g, 0), lambda g, y, mask, a, b: np.where(mask, 0, g))
 
@@ -138,6 +195,11 @@ def count(x: Any, y: Any) -> int:
     return max(x.size // max(y.size, 1), 1)
 
 
+def one_over(n: float) -> float:
+    """1 / n, and nan where there are no degrees of freedom."""
+    return 1 / n if n > 0 else math.nan
+
+
 def centred(x: Any, axis: Any) -> Any:
     """x minus its mean along the axis."""
     return x - np.mean(x, axis=axis, keepdims=True)
@@ -153,13 +215,13 @@ rule(np.mean, lambda g, y, x, axis=None, *, keepdims=False: spread(g * (1 / coun
 rule(
     np.var,
     lambda g, y, x, axis=None, *, ddof=0, keepdims=False: (
-        spread(g, x, axis, keepdims) * centred(x, axis) * (2 / (count(x, y) - ddof))
+        spread(g, x, axis, keepdims) * centred(x, axis) * (2 * one_over(count(x, y) - ddof))
     ),
 )
 rule(
     np.std,
     lambda g, y, x, axis=None, *, ddof=0, keepdims=False: (
-        spread(g / positive_or_inf(y), x, axis, keepdims) * centred(x, axis) * (1 / (count(x, y) - ddof))
+        spread(g / positive_or_inf(y), x, axis, keepdims) * centred(x, axis) * one_over(count(x, y) - ddof)
     ),
 )
 rule(
@@ -171,7 +233,14 @@ rule(
     lambda g, y, x, axis=None, *, keepdims=False: spread(g, x, axis, keepdims) * ties(x, y, axis, keepdims),
 )
 
-# Products -------------------------------------------------------------------------------------------------------------
+def summed_from_the_end(g: Any, axis: Any) -> Any:
+    """At each place the sum of g from there to the end of the axis."""
+    return np.flip(np.cumsum(np.flip(g, axis), axis), axis)
+
+
+rule(np.cumsum, lambda g, y, x, axis=None: summed_from_the_end(g, 0 if axis is None else axis).reshape(x.shape))
+
+# Matrices -------------------------------------------------------------------------------------------------------------
 
 
 def mT(x: Any) -> Any:
@@ -179,7 +248,8 @@ def mT(x: Any) -> Any:
     return x.swapaxes(-1, -2)
 
 
-rule(np.matmul, lambda g, y, a, b: g @ mT(b), lambda g, y, a, b: mT(a) @ g)
+rule(np.linalg.inv, lambda g, y, x: -(mT(y) @ g @ mT(y)))
+rule(np.linalg.det, lambda g, y, x: np.expand_dims(g * y, (-1, -2)) * mT(np.linalg.inv(x)))
 
 # Shapes ---------------------------------------------------------------------------------------------------------------
 

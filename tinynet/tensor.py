@@ -7,6 +7,8 @@ call on one that requires a gradient adds a Node to the graph. `record` is the o
 from __future__ import annotations
 
 import difflib
+import os
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +16,8 @@ import numpy as np
 
 from tinynet import kernels
 from tinynet.backend import Array, as_array, device_of, to_device
-from tinynet.graph import Node, is_recording, pull_back
+from tinynet.compositions import COMPOSED, matmul
+from tinynet.graph import WATCHING, AnomalyError, Node, is_recording, kind_of_nonfinite, no_grad, pull_back
 from tinynet.rules import PLAIN, RULES
 
 
@@ -35,7 +38,7 @@ class Tensor:
     """
 
     # grad_buffer: where an optimizer wants the gradient written; node: how the value was made (None for a leaf)
-    __slots__ = ("__weakref__", "data", "grad", "grad_buffer", "name", "node", "requires_grad")
+    __slots__ = ("__weakref__", "data", "grad", "grad_buffer", "name", "node", "requires_grad", "version")
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
         self.data: Array = as_array(data.data if isinstance(data, Tensor) else data, dtype)
@@ -49,6 +52,7 @@ class Tensor:
         self.grad: Array | None = None
         self.grad_buffer: Array | None = None
         self.name = name
+        self.version = 0  # how often an optimizer has moved it
 
     # What it is -------------------------------------------------------------------------------------------------------
 
@@ -84,8 +88,9 @@ class Tensor:
     # Leaving the graph ------------------------------------------------------------------------------------------------
 
     def numpy(self) -> np.ndarray:
-        """The value as a NumPy array (copied from the GPU if it is there)."""
-        return to_device(self.data, "cpu")
+        """The value as a NumPy array; a copy if it is on a GPU, or if the graph needs the original unchanged."""
+        array = to_device(self.data, "cpu")
+        return array if array.flags.writeable else array.copy()
 
     def item(self) -> float:
         """The value of a one-element tensor as a Python number."""
@@ -346,9 +351,13 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
         y = function(*values, **params)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, function, values) from error
-    if need and is_recording.get():
-        return attach(y, remember(function, args, values, params, need, y))
-    return attach(y, None)
+    mode = is_recording.get()
+    if type(y) is not np.ndarray:
+        y = as_array(y)
+    node = remember(function, args, values, params, need, y) if need and mode else None
+    if mode is WATCHING:
+        watch(function, values, y, node)
+    return attach(y, node)
 
 
 def remember(function: Callable, args: tuple, values: list, params: dict, need: list, y: Array) -> Node:
@@ -366,41 +375,66 @@ def remember(function: Callable, args: tuple, values: list, params: dict, need: 
     return Node(function, rule, args, values, params, need, y)
 
 
+def watch(function: Callable, values: list, y: Array, node: Node | None) -> None:
+    """While watching for anomalies: raise if this call made a nan or an infinity; note the user's line for backward."""
+    line = users_line()
+    if node is not None:
+        node.made_at = line
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        operands = [v for v in values if hasattr(v, "shape")]
+        already = [i for i, v in enumerate(operands) if v.dtype.kind == "f" and not np.isfinite(v).all()]
+        origin = f"operand {already[0]} was not finite already" if already else "all operands are finite"
+        shapes = ", ".join(f"{v.shape} {v.dtype}" for v in operands)
+        raise AnomalyError(f"{name_of(function)} of {shapes} made {kind_of_nonfinite(y)}; {origin}. At {line}")
+
+
+class detect_anomaly(no_grad):
+    """Inside, the first call that makes a nan or an infinity raises AnomalyError, forward or backward.
+
+    The error names the operation, shapes, dtypes and your own line. Slow: for finding a fault, not for training.
+
+    >>> x = Tensor([0.0], requires_grad=True)
+    >>> with detect_anomaly():                                     # doctest: +ELLIPSIS
+    ...     np.sqrt(x).sum().backward()
+    Traceback (most recent call last):
+    tinynet.graph.AnomalyError: backward of sqrt: the gradient of operand 0 (shape (1,), float32) has an infinity ...
+    """
+
+    mode = WATCHING
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._errors = np.errstate(all="ignore")  # the error says it better than a warning before it
+        self._errors.__enter__()
+
+    def __exit__(self, *how: Any) -> None:
+        self._errors.__exit__(*how)
+        super().__exit__(*how)
+
+
+def users_line() -> str:
+    """file:line and the code of the innermost call that is not inside tinynet."""
+    frames = [f for f in traceback.extract_stack() if not f.filename.startswith(_HERE)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "an unknown line"
+
+
+_HERE = os.path.dirname(__file__) + os.sep
+
+
 def attach(y: Any, node: Node | None) -> Tensor:
     """A Tensor of the array y, made by node."""
     tensor = Tensor.__new__(Tensor)
-    tensor.data = y if type(y) is np.ndarray else as_array(y)
+    tensor.data = y
     tensor.node = node
     tensor.requires_grad = node is not None
     tensor.grad = tensor.grad_buffer = tensor.name = None
+    tensor.version = 0
     return tensor
-
-
-def matmul(a: Any, b: Any) -> Tensor:
-    """a @ b; a vector is a row on the left and a column on the right, as in NumPy."""
-    if np.ndim(a) == 1:
-        return matmul(np.expand_dims(a, 0), b)[..., 0, :] if np.ndim(b) > 1 else (a * b).sum()
-    if np.ndim(b) == 1:
-        return matmul(a, np.expand_dims(b, -1))[..., 0]
-    return record(np.matmul, (a, b))
-
-
-def stack(arrays: Any, axis: int = 0) -> Tensor:
-    """np.stack as a concatenation along a new axis."""
-    return kernels.join(*(np.expand_dims(a, axis) for a in arrays), axis=axis)
-
-
-COMPOSED: dict[Callable, Callable] = {
-    np.matmul: matmul,
-    np.dot: lambda a, b: matmul(a, b) if np.ndim(a) and np.ndim(b) else a * b,
-    np.stack: stack,
-    np.concatenate: lambda arrays, axis=0: kernels.join(*arrays, axis=axis),
-}
 
 
 def answer(function: Callable, args: tuple, params: dict[str, Any]) -> Any:
     """What NumPy's `function` gives for Tensors: recorded, composed from recorded calls, or a plain array."""
-    if function in RULES and function not in COMPOSED:
+    if function in RULES:
         return record(function, args, params)
     if function in COMPOSED:
         return COMPOSED[function](*args, **params)

@@ -195,7 +195,7 @@ def test_hessian_vector_product_equals_the_hessian_times_the_vector():
     a = np.array([[2.0, 1.0], [1.0, 5.0]])
     quadratic = lambda x: (x * (a @ x)).sum() * 0.5 + (x**4).sum()
     x, v = np.array([0.5, -1.0]), np.array([1.0, 2.0])
-    assert np.allclose(tn.hvp(quadratic, x, v), (a + np.diag(12 * x**2)) @ v, rtol=1e-12)
+    assert np.allclose(tn.hvp(quadratic, x, v).data, (a + np.diag(12 * x**2)) @ v, rtol=1e-12)
 
 
 def test_value_and_grad_of_the_chosen_argument():

@@ -15,119 +15,21 @@ from hypothesis.extra import numpy as hnp
 
 import tinynet as tn
 from tinynet import kernels, rules
+from tinynet.compositions import COMPOSED
 from tinynet.rules import RULES
+from tinynet.samples import SAMPLES, some
 from tinynet.tensor import name_of
 
-generator = np.random.default_rng(7)
-
-
-def some(*shape, low=0.3, high=2.0):
-    """Numbers of both signs, none near zero."""
-    return generator.uniform(low, high, shape) * generator.choice([-1.0, 1.0], shape)
-
-
-def positive(*shape):
-    return generator.uniform(0.3, 2.0, shape)
-
-
-def apart(*shape):
-    """Numbers of which no two are near each other, so that maxima are unique."""
-    n = int(np.prod(shape))
-    return (generator.permutation(n) * 0.37 + 0.1).reshape(shape)
-
-
-a, b, row, column = some(3, 4), some(3, 4), some(4), some(3, 1)
-labels = np.array([2, 0, 3])
-
-SAMPLES = {
-    np.add: [(np.add, a, b), (np.add, a, row), (np.add, column, row)],
-    np.subtract: [(np.subtract, a, b), (np.subtract, column, row)],
-    np.multiply: [(np.multiply, a, b), (np.multiply, column, row), (lambda x: x * x, a)],
-    np.divide: [(np.divide, a, b), (np.divide, column, row)],
-    np.negative: [(np.negative, a)],
-    np.positive: [(np.positive, a)],
-    np.square: [(np.square, a)],
-    np.sqrt: [(np.sqrt, positive(3, 4))],
-    np.reciprocal: [(np.reciprocal, a)],
-    np.power: [(np.power, positive(3, 4), row), (lambda x: x**3, a), (lambda x: x**0, a), (lambda n: 2.0**n, a)],
-    np.exp: [(np.exp, a)],
-    np.expm1: [(np.expm1, a)],
-    np.log: [(np.log, positive(3, 4))],
-    np.log1p: [(np.log1p, positive(3, 4))],
-    np.log2: [(np.log2, positive(3, 4))],
-    np.log10: [(np.log10, positive(3, 4))],
-    np.logaddexp: [(np.logaddexp, a, row)],
-    np.sin: [(np.sin, a)],
-    np.cos: [(np.cos, a)],
-    np.tan: [(np.tan, a / 2)],
-    np.arctan: [(np.arctan, a)],
-    np.sinh: [(np.sinh, a)],
-    np.cosh: [(np.cosh, a)],
-    np.tanh: [(np.tanh, a)],
-    np.absolute: [(np.abs, a)],
-    np.maximum: [(np.maximum, a, b), (np.maximum, column, row)],
-    np.minimum: [(np.minimum, a, b), (np.minimum, column, row)],
-    np.where: [(lambda x, y: np.where(a > 0, x, y), a, row)],
-    np.clip: [(lambda x: np.clip(x, -0.9, 1.1), a), (lambda x: np.clip(x, None, 1.1), a), (lambda x: np.clip(x, 0.2, None), a)],
-    np.sum: [(np.sum, a), (lambda x: np.sum(x, axis=0), a), (lambda x: x.sum(axis=(0, -1), keepdims=True), some(2, 3, 2))],
-    np.mean: [(np.mean, a), (lambda x: np.mean(x, axis=-1), a), (lambda x: x.mean(axis=(0, 2)), some(2, 3, 2))],
-    np.var: [(np.var, a), (lambda x: x.var(axis=0, ddof=1, keepdims=True), a)],
-    np.std: [(np.std, a), (lambda x: x.std(axis=-1, ddof=1), a)],
-    np.max: [(np.max, apart(3, 4)), (lambda x: x.max(axis=(0, 2), keepdims=True), apart(2, 3, 2))],
-    np.min: [(np.min, apart(3, 4)), (lambda x: x.min(axis=0), apart(3, 4))],
-    np.matmul: [
-        (np.matmul, some(3, 4), some(4, 2)),
-        (np.matmul, some(2, 3, 4), some(4, 2)),
-        (np.matmul, some(3, 4), some(2, 4, 2)),
-        (np.matmul, some(2, 1, 3, 4), some(5, 4, 2)),
-        (np.matmul, some(4), some(4, 2)),
-        (np.matmul, some(3, 4), some(4)),
-        (np.matmul, some(4), some(4)),
-        (np.matmul, some(4), some(2, 4, 3)),
-        (np.dot, some(4), some(4, 3)),
-    ],
-    np.reshape: [(lambda x: np.reshape(x, (2, 6)), a), (lambda x: x.reshape(4, -1), a)],
-    np.ravel: [(np.ravel, a)],
-    np.squeeze: [(lambda x: np.squeeze(x, axis=1), column), (lambda x: x.squeeze(), column)],
-    np.expand_dims: [(lambda x: np.expand_dims(x, (0, -1)), a)],
-    np.transpose: [(np.transpose, a), (lambda x: x.transpose(2, 0, 1), some(2, 3, 4)), (lambda x: x.transpose(-1, 0, 1), some(2, 3, 4))],
-    np.swapaxes: [(lambda x: np.swapaxes(x, 0, -1), some(2, 3, 4))],
-    np.broadcast_to: [(lambda x: np.broadcast_to(x, (2, 3, 4)), a), (lambda x: np.broadcast_to(x, (3, 4)), column)],
-    kernels.linear: [(kernels.linear, some(5, 3), some(3, 2), some(2)), (kernels.linear, some(2, 5, 3), some(2, 3, 4), some(2, 1, 4))],
-    kernels.relu: [(kernels.relu, a)],
-    kernels.leaky_relu: [(lambda x: kernels.leaky_relu(x, negative_slope=0.2), a)],
-    kernels.elu: [(lambda x: kernels.elu(x, alpha=0.7), a)],
-    kernels.sigmoid: [(kernels.sigmoid, a)],
-    kernels.silu: [(kernels.silu, a)],
-    kernels.softplus: [(kernels.softplus, a)],
-    kernels.softmax: [(kernels.softmax, a), (lambda x: kernels.softmax(x, axis=0), a)],
-    kernels.log_softmax: [(kernels.log_softmax, a), (lambda x: kernels.log_softmax(x, axis=0), a)],
-    kernels.logsumexp: [(kernels.logsumexp, a), (lambda x: kernels.logsumexp(x, axis=0, keepdims=True), a)],
-    kernels.squared_error: [(kernels.squared_error, a, b), (kernels.squared_error, column, row)],
-    kernels.softmax_cross_entropy: [(lambda z: kernels.softmax_cross_entropy(z, labels), a), (lambda z: kernels.softmax_cross_entropy(z, labels), some(2, 3, 4))],
-    kernels.sigmoid_cross_entropy: [(kernels.sigmoid_cross_entropy, a, positive(3, 4) / 2)],
-    kernels.getitem: [
-        (lambda x: x[1], a),
-        (lambda x: x[::-2, 1:3], a),
-        (lambda x: x[..., None, 0], a),
-        (lambda x: x[[0, 0, 2], [1, 1, 3]], a),
-        (lambda x: x[a > 0], a),
-        (lambda x: x[:, [0, 0, 1]], a),
-    ],
-    kernels.put_back: [(lambda x: kernels.put_back(x, (slice(None), [0, 0, 2, 1]), (3, 5)), a)],
-    kernels.join: [(lambda x, y: np.concatenate([x, y, x]), a, b), (lambda x, y: np.concatenate([x, y], axis=-1), a, column), (lambda x, y: np.stack([x, y], axis=1), a, b)],
-    kernels.astype: [(lambda x: kernels.astype(x, np.float64), a)],
-}  # fmt: skip
-TABLE = {f if f in RULES else f.__wrapped__: samples for f, samples in SAMPLES.items()}
+RAW = {f if f in RULES or f in COMPOSED else getattr(f, "__wrapped__", f): samples for f, samples in SAMPLES.items()}
 CASES = [
     pytest.param(f, inputs, id=f"{name_of(function)}-{i}")
-    for function, samples in TABLE.items()
+    for function, samples in RAW.items()
     for i, (f, *inputs) in enumerate(samples)
 ]
 
 
 def test_every_rule_has_a_sample():
-    missing = [name_of(function) for function in RULES if function not in TABLE]
+    missing = [name_of(function) for function in (*RULES, *COMPOSED) if function not in RAW]
     assert not missing, f"rules without a sample in SAMPLES: {missing}"
 
 

@@ -1,0 +1,298 @@
+"""NumPy functions that need no rule of their own, because they are made of others that have one.
+
+The largest family only moves elements about: flip, roll, repeat, tile ... Applied to the positions 0, 1, 2 ... instead of
+the values, such a function says where every element of the answer comes from, so it is one indexing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynet import kernels
+
+# Rearrangements -------------------------------------------------------------------------------------------------------
+
+
+def rearranged(function: Callable) -> Callable:
+    """`function(x, ...)`, which only picks elements of x, as one indexing of x."""
+
+    def pick(x: Any, *args: Any, **params: Any) -> Any:
+        positions = np.arange(math.prod(x.shape)).reshape(x.shape)
+        return np.ravel(x)[function(positions, *args, **params)]
+
+    return pick
+
+
+REARRANGEMENTS = (
+    np.flip, np.fliplr, np.flipud, np.rot90, np.roll, np.repeat, np.tile, np.resize, np.take, np.take_along_axis,
+    np.diagonal, np.delete,
+)  # fmt: skip
+
+
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """In ascending order; equal elements keep theirs, and each its own gradient."""
+    if axis is None:
+        return sort(np.ravel(x), 0)
+    return np.take_along_axis(x, np.argsort(x, axis=axis, kind="stable"), axis)
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", **how: Any) -> Any:
+    """Zeros or `constant_values` around x; or, in the other modes, elements of x (edge, reflect, symmetric, wrap)."""
+    if mode in ("edge", "reflect", "symmetric", "wrap"):
+        return rearranged(np.pad)(x, pad_width, mode=mode, **how)
+    if mode != "constant":
+        raise TypeError(f"np.pad on a Tensor knows the modes constant, edge, reflect, symmetric and wrap, got {mode!r}")
+    frame = np.pad(np.zeros(x.shape, x.dtype), pad_width, **how)
+    widths = np.broadcast_to(pad_width, (x.ndim, 2))
+    inside = tuple(slice(before, before + n) for (before, _), n in zip(widths.tolist(), x.shape, strict=True))
+    return kernels.put_back(x, inside, frame.shape) + frame
+
+
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """Axes moved to new places, as the transpose that does it."""
+    lengths = tuple(range(x.ndim))  # an array whose axis i has the length i shows where its axes went
+    return np.transpose(x, np.moveaxis(np.empty(lengths), source, destination).shape)
+
+
+# Joining and splitting ------------------------------------------------------------------------------------------------
+
+
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
+    """Arrays one after the other along an axis (None: all flattened)."""
+    arrays = [np.ravel(a) for a in arrays] if axis is None else list(arrays)
+    return kernels.join(*arrays, axis=axis or 0)
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """Arrays of one shape along a new axis."""
+    return concatenate([np.expand_dims(a, axis) for a in arrays], axis)
+
+
+def vstack(arrays: Sequence[Any]) -> Any:
+    """Rows on top of each other."""
+    return concatenate([atleast_2d(a) for a in arrays])
+
+
+def hstack(arrays: Sequence[Any]) -> Any:
+    """Side by side: along the second axis, or the only one."""
+    return concatenate(arrays, 1 if np.ndim(arrays[0]) > 1 else 0)
+
+
+def column_stack(arrays: Sequence[Any]) -> Any:
+    """Vectors as the columns of a matrix."""
+    return concatenate([np.expand_dims(a, -1) if np.ndim(a) == 1 else a for a in arrays], 1)
+
+
+def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Pieces along an axis, of nearly equal size or cut at the given positions."""
+    pieces = np.array_split(np.arange(x.shape[axis]), indices_or_sections)
+    before = (slice(None),) * (axis % x.ndim)
+    return [x[(*before, slice(p[0], p[-1] + 1) if len(p) else slice(0, 0))] for p in pieces]
+
+
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """array_split that insists on equal pieces."""
+    np.split(np.arange(x.shape[axis]), indices_or_sections)  # raises NumPy's error where they are not equal
+    return array_split(x, indices_or_sections, axis)
+
+
+def atleast_1d(x: Any) -> Any:
+    """A number as a vector."""
+    return np.reshape(x, (1,)) if np.ndim(x) == 0 else x
+
+
+def atleast_2d(x: Any) -> Any:
+    """A vector as a row."""
+    return np.expand_dims(atleast_1d(x), 0) if np.ndim(x) < 2 else x
+
+
+# Products -------------------------------------------------------------------------------------------------------------
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """a @ b; a vector is a row on the left and a column on the right."""
+    if np.ndim(a) == 1:
+        return matmul(np.expand_dims(a, 0), b)[..., 0, :] if np.ndim(b) > 1 else np.sum(a * b)
+    if np.ndim(b) == 1:
+        return matmul(a, np.expand_dims(b, -1))[..., 0]
+    return kernels.matmul(a, b)
+
+
+def dot(a: Any, b: Any) -> Any:
+    """Numbers: their product; otherwise the sum over the last axis of a and the second-last of b."""
+    if not (np.ndim(a) and np.ndim(b)):
+        return a * b
+    if np.ndim(b) > 2:
+        return tensordot(a, b, ([-1], [-2]))
+    return matmul(a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """All products of an element of a and one of b."""
+    return np.expand_dims(np.ravel(a), -1) * np.ravel(b)
+
+
+def inner(a: Any, b: Any) -> Any:
+    """The sum over the last axes."""
+    return tensordot(a, b, ([-1], [-1])) if np.ndim(a) and np.ndim(b) else a * b
+
+
+def vdot(a: Any, b: Any) -> Any:
+    """The sum of all products, as if both were vectors."""
+    return np.sum(np.ravel(a) * np.ravel(b))
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """The sum over pairs of axes, written as an einsum."""
+    if isinstance(axes, int):
+        axes = (range(a.ndim - axes, a.ndim), range(axes))
+    of_a, of_b = ([i % x.ndim for i in np.atleast_1d(list(np.atleast_1d(part)))] for x, part in ((a, axes[0]), (b, axes[1])))
+    left = LETTERS[: a.ndim]
+    right = "".join(left[of_a[of_b.index(i)]] if i in of_b else LETTERS[a.ndim + i] for i in range(b.ndim))
+    kept = "".join(c for c in left + right if (left + right).count(c) == 1)
+    return np.einsum(f"{left},{right}->{kept}", a, b)
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Einstein's summation. First every operand is made plain (repeated labels: its diagonal; labels that nobody else
+    has: summed), so that every label of an operand is in the answer or in another operand, which the rule relies on.
+    """
+    inputs, output = explicit(subscripts, operands)
+    plain = [_diagonal_of(x, labels) for x, labels in zip(operands, inputs, strict=True)]
+    ready, names = [], []
+    for i, (x, labels) in enumerate(plain):
+        elsewhere = output + "".join(other for j, (_, other) in enumerate(plain) if j != i)
+        lonely = tuple(k for k, c in enumerate(labels) if c not in elsewhere)
+        ready.append(np.sum(x, axis=lonely) if lonely else x)
+        names.append("".join(c for k, c in enumerate(labels) if k not in lonely))
+    return kernels.contract(*ready, subscripts=f"{','.join(names)}->{output}")
+
+
+def explicit(subscripts: str, operands: Sequence[Any]) -> tuple[list[str], str]:
+    """The labels of every operand and of the answer, with "..." and a missing "->" written out."""
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    if len(inputs) != len(operands):
+        raise ValueError(f"np.einsum: {subscripts!r} names {len(inputs)} operands, got {len(operands)}")
+    spare = [c for c in reversed(LETTERS) if c not in subscripts]
+    dots = [np.ndim(x) - len(labels.replace("...", "")) if "..." in labels else 0 for x, labels in zip(operands, inputs, strict=True)]
+    batch = "".join(spare[: max(dots, default=0)])
+    inputs = [labels.replace("...", batch[len(batch) - n :]) for labels, n in zip(inputs, dots, strict=True)]
+    if arrow:
+        return inputs, output.replace("...", batch)
+    letters = "".join(inputs)
+    return inputs, batch + "".join(sorted(c for c in set(letters) - set(batch) if letters.count(c) == 1))
+
+
+def _diagonal_of(x: Any, labels: str) -> tuple[Any, str]:
+    """x with each repeated label reduced to its diagonal."""
+    for c in dict.fromkeys(labels):
+        while labels.count(c) > 1:
+            i, j = (k for k, other in enumerate(labels) if other == c and (labels[:k].count(c) < 2))
+            x = np.diagonal(x, axis1=i, axis2=j)  # the diagonal becomes the last axis
+            labels = "".join(other for k, other in enumerate(labels) if k not in (i, j)) + c
+    return x, labels
+
+
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The sum of a diagonal."""
+    return np.sum(np.diagonal(x, offset, axis1, axis2), axis=-1)
+
+
+def diag(x: Any, k: int = 0) -> Any:
+    """The diagonal of a matrix, or the matrix with that diagonal."""
+    if x.ndim == 2:
+        return np.diagonal(x, k)
+    rows = np.arange(x.shape[0]) + max(-k, 0)
+    side = x.shape[0] + abs(k)
+    return kernels.put_back(x, (rows, rows + k), (side, side))
+
+
+def tril(x: Any, k: int = 0) -> Any:
+    """The part on and below diagonal k; zeros above."""
+    return np.where(np.tri(*x.shape[-2:], k=k, dtype=bool), x, 0)
+
+
+def triu(x: Any, k: int = 0) -> Any:
+    """The part on and above diagonal k; zeros below."""
+    return np.where(np.tri(*x.shape[-2:], k=k - 1, dtype=bool), 0, x)
+
+
+def solve(a: Any, b: Any) -> Any:
+    """The x of a @ x = b, for a vector or a matrix b."""
+    return kernels.solve(a, np.expand_dims(b, -1))[..., 0] if np.ndim(b) == 1 else kernels.solve(a, b)
+
+
+# Reductions -----------------------------------------------------------------------------------------------------------
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The product, by multiplying halves: exact gradients even where elements are zero, and of any order."""
+    axes = range(x.ndim) if axis is None else [a % x.ndim for a in np.atleast_1d(axis).tolist()]
+    for a in axes:
+        x = _multiplied(x, a)
+    return x if keepdims else np.squeeze(x, axis=tuple(axes))
+
+
+def _multiplied(x: Any, axis: int) -> Any:
+    before = (slice(None),) * axis
+    if x.shape[axis] == 0:
+        return np.sum(x, axis=axis, keepdims=True) + 1  # nothing multiplied is 1
+    while (n := x.shape[axis]) > 1:
+        half = n // 2
+        pairs = x[(*before, slice(0, half))] * x[(*before, slice(half, 2 * half))]
+        x = pairs if n % 2 == 0 else concatenate([pairs, x[(*before, slice(2 * half, n))]], axis)
+    return x
+
+
+def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest minus the smallest."""
+    return np.max(x, axis=axis, keepdims=keepdims) - np.min(x, axis=axis, keepdims=keepdims)
+
+
+def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
+    """The mean, weighted if weights are given (of the shape of x, or of its axis)."""
+    if weights is None:
+        return np.mean(x, axis=axis)
+    if np.ndim(weights) == 1 and axis is not None:
+        weights = np.reshape(weights, [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+    return np.sum(x * weights, axis=axis) / np.sum(np.broadcast_to(weights, x.shape), axis=axis)
+
+
+def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
+    """Each element minus the one before it, n times."""
+    before = (slice(None),) * (axis % x.ndim)
+    for _ in range(n):
+        x = x[(*before, slice(1, None))] - x[(*before, slice(None, -1))]
+    return x
+
+
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    """The length of vectors (2-norm; ord=1, inf, -inf or any p), or the Frobenius norm of everything."""
+    if ord not in (None, 2, "fro") and axis is None and x.ndim > 1:
+        raise TypeError(f"np.linalg.norm on a Tensor has no matrix norm ord={ord!r}: only the Frobenius norm, or vectors")
+    if ord in (None, 2, "fro"):
+        return kernels.length(x, axis, keepdims=keepdims)
+    size = np.absolute(x)
+    if ord in (math.inf, -math.inf):
+        return (np.max if ord > 0 else np.min)(size, axis=axis, keepdims=keepdims)
+    total = np.sum(size if ord == 1 else size**ord, axis=axis, keepdims=keepdims)
+    return total if ord == 1 else total ** (1 / ord)
+
+
+COMPOSED: dict[Callable, Callable] = {
+    **{function: rearranged(function) for function in REARRANGEMENTS},
+    np.sort: sort, np.pad: pad, np.moveaxis: moveaxis,
+    np.concatenate: concatenate, np.stack: stack, np.vstack: vstack, np.hstack: hstack, np.column_stack: column_stack,
+    np.array_split: array_split, np.split: split, np.atleast_1d: atleast_1d, np.atleast_2d: atleast_2d,
+    np.matmul: matmul, np.dot: dot, np.outer: outer, np.inner: inner, np.vdot: vdot, np.tensordot: tensordot,
+    np.einsum: einsum, np.trace: trace, np.diag: diag, np.tril: tril, np.triu: triu,
+    np.linalg.solve: solve, np.prod: prod, np.ptp: ptp, np.average: average, np.diff: diff, np.linalg.norm: norm,
+}  # fmt: skip
