@@ -18,6 +18,7 @@ from tinynet.kernels import (
     gelu,
     leaky_relu,
     linear,
+    log_sigmoid,
     log_softmax,
     logsumexp,
     relu,
@@ -30,7 +31,7 @@ from tinynet.tensor import ShapeError, Tensor, plain
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss", "leaky_relu",
-    "linear", "log_softmax", "logsumexp", "mse_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "linear", "log_sigmoid", "log_softmax", "logsumexp", "mse_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip
 
 tanh = np.tanh

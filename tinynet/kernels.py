@@ -156,6 +156,15 @@ def finite_max(x: Any, axis: Any) -> Any:
     return np.where(np.isfinite(m), m, 0)
 
 
+def log_of_sum(x: Any, axis: Any) -> tuple[Any, Any]:
+    """(m, log(sum(exp(x - m)))) for the largest entry m, as log(1 + the others): exact where the others are tiny."""
+    m = finite_max(x, axis)
+    top = x == m
+    others = np.sum(np.where(top, 0, np.exp(x - m)), axis=axis, keepdims=True)
+    others += np.sum(top, axis=axis, keepdims=True, dtype=x.dtype) - 1  # entries as large as the largest
+    return m, np.log1p(others)
+
+
 @kernel(lambda g, y, x, axis=-1: y * (g - np.sum(g * y, axis=axis, keepdims=True)))
 def softmax(x: Any, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) along the axis."""
@@ -166,15 +175,15 @@ def softmax(x: Any, axis: int = -1) -> Any:
 @kernel(lambda g, y, x, axis=-1: g - softmax(x, axis) * np.sum(g, axis=axis, keepdims=True))
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """x - logsumexp(x) along the axis."""
-    shifted = x - finite_max(x, axis)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    m, log_sum = log_of_sum(x, axis)
+    return (x - m) - log_sum
 
 
 @kernel(lambda g, y, x, axis=-1, *, keepdims=False: (g if keepdims else np.expand_dims(g, axis)) * softmax(x, axis))
 def logsumexp(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) along the axis, without overflow."""
-    m = finite_max(x, axis)
-    y = m + np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True))
+    m, log_sum = log_of_sum(x, axis)
+    y = m + log_sum
     return y if keepdims else np.squeeze(y, axis)
 
 
@@ -193,19 +202,30 @@ def is_class(labels: Any, classes: int) -> Any:
     return labels[..., None] == np.arange(classes, like=labels)
 
 
-@kernel(lambda g, y, logits, labels: np.expand_dims(g, -1) * (softmax(logits) - is_class(labels, logits.shape[-1])))
+@kernel(lambda g, y, logits, labels: (p := softmax(logits)) * (g - np.sum(g * p, axis=-1, keepdims=True)))
+def softmax_error(logits: Any, labels: Any) -> Any:
+    """softmax(logits) - one_hot(labels); for the own class as minus the sum of the others, which loses no digits."""
+    e = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
+    own = is_class(labels, logits.shape[-1])
+    others = np.sum(np.where(own, 0, e), axis=-1, keepdims=True)
+    return np.where(own, -others, e) / np.sum(e, axis=-1, keepdims=True)
+
+
+@kernel(lambda g, y, logits, labels: np.expand_dims(g, -1) * softmax_error(logits, labels))
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     """-log softmax(logits)[label] per row: logits [..., n, classes], integer labels [..., n] -> [..., n].
 
     Gradient: softmax(logits) - one_hot(label) (Bishop 2006, section 4.3.4).
     """
-    m = np.max(logits, axis=-1, keepdims=True)
-    log_sum = np.log(np.sum(np.exp(logits - m), axis=-1))
+    m, log_sum = log_of_sum(logits, -1)
     own = np.take_along_axis(logits, np.broadcast_to(labels, logits.shape[:-1])[..., None], axis=-1)
-    return log_sum + (m - own)[..., 0]
+    return (log_sum + (m - own))[..., 0]
 
 
-@kernel(lambda g, y, logits, targets: g * (sigmoid(logits) - targets), lambda g, y, logits, targets: -g * logits)
+@kernel(  # the slope is sigmoid(z) - t, written so that it keeps its digits where the two are nearly equal
+    lambda g, y, logits, targets: g * ((1 - targets) * sigmoid(logits) - targets * sigmoid(-logits)),
+    lambda g, y, logits, targets: -g * logits,
+)
 def sigmoid_cross_entropy(logits: Any, targets: Any) -> Any:
     """-t log(sigmoid(z)) - (1 - t) log(1 - sigmoid(z)) per element, as max(z, 0) - t z + log(1 + exp(-|z|))."""
     return np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))

@@ -193,6 +193,7 @@ SAMPLES: dict[Callable, list[Sample]] = {
     kernels.log_softmax: [(kernels.log_softmax, a), (lambda x: kernels.log_softmax(x, axis=0), a)],
     kernels.logsumexp: [(kernels.logsumexp, a), (lambda x: kernels.logsumexp(x, axis=0, keepdims=True), a)],
     kernels.squared_error: [(kernels.squared_error, a, b), (kernels.squared_error, column, row)],
+    kernels.softmax_error: [(lambda z: kernels.softmax_error(z, labels), a)],
     kernels.softmax_cross_entropy: [(lambda z: kernels.softmax_cross_entropy(z, labels), a), (lambda z: kernels.softmax_cross_entropy(z, labels), cube)],
     kernels.sigmoid_cross_entropy: [(kernels.sigmoid_cross_entropy, a, positive(3, 4) / 2)],
 }  # fmt: skip
