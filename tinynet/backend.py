@@ -50,10 +50,9 @@ def as_array(value: Any, dtype: Any = None) -> Array:
         array = value
     else:
         array = _from_python(value)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiubc":
         raise TypeError(
-            f"tinynet computes with real numbers, got data of dtype {array.dtype}"
-            + (" (text or mixed objects: convert the columns to numbers first)" if array.dtype.kind in "OUS" else "")
+            f"tinynet computes with numbers, got data of dtype {array.dtype} (text or mixed objects: convert them first)"
         )
     return array if dtype is None else array.astype(dtype, copy=False)
 

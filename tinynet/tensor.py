@@ -42,6 +42,8 @@ class Tensor:
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
         self.data: Array = as_array(data.data if isinstance(data, Tensor) else data, dtype)
+        if self.data.dtype.kind == "c":
+            raise TypeError(f"tinynet computes with real numbers, got {self.data.dtype}: take the real and imaginary parts")
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(
                 f"only floating-point tensors can require a gradient, got dtype {self.data.dtype}: "
