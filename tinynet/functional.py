@@ -133,6 +133,8 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
 def reduced(losses: Any, reduction: str) -> Any:
     """The mean, the sum, or all of the losses."""
     if reduction == "mean":
+        if not losses.size:
+            raise ValueError("there is no mean loss of an empty batch: give at least one example, or reduction='sum'")
         return losses.mean()
     if reduction == "sum":
         return losses.sum()
