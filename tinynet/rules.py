@@ -89,16 +89,11 @@ rule(np.square, lambda g, y, x: g * (2 * x))
 rule(np.sqrt, lambda g, y, x: g / (2 * y))
 rule(np.cbrt, lambda g, y, x: g / (3 * y * y))
 rule(np.reciprocal, lambda g, y, x: -g * y * y)
-rule(np.remainder, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(plain_ratio(a, b)))
-rule(np.fmod, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.trunc(plain_ratio(a, b)))
+rule(np.remainder, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(a / b))
+rule(np.fmod, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.trunc(a / b))
 rule(np.deg2rad, lambda g, y, x: g * (math.pi / 180))
 rule(np.rad2deg, lambda g, y, x: g * (180 / math.pi))
 rule(np.hypot, lambda g, y, a, b: g * (a / positive_or_inf(y)), lambda g, y, a, b: g * (b / positive_or_inf(y)))
-
-
-def plain_ratio(a: Any, b: Any) -> Any:
-    """a / b, of which only the whole part is used, and that is constant between its jumps."""
-    return a / b
 
 
 def one_less(n: Any) -> Any:
