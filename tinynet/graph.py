@@ -71,14 +71,18 @@ class Hold:
     def __init__(self, arrays: list[np.ndarray]):
         self.arrays = arrays
         for array in arrays:
-            _held[id(array)] = _held.get(id(array), 0) + 1
+            key = id(array)
+            _held[key] = _held.get(key, 0) + 1
             array.setflags(write=False)
 
     def __del__(self) -> None:
         for array in self.arrays:
-            _held[id(array)] -= 1
-            if not _held[id(array)]:
-                del _held[id(array)]
+            key = id(array)
+            others = _held[key] - 1
+            if others:
+                _held[key] = others
+            else:
+                del _held[key]
                 array.setflags(write=True)
 
 
@@ -95,29 +99,22 @@ class Node:
     )  # fmt: skip
 
     def __init__(
-        self, function: Callable, rule: Rule, operands: tuple, values: list, params: dict, need: list, answer: Array
+        self, function: Callable, rule: Rule, operands: tuple, values: list, params: dict, mask: int, answer: Array
     ):
         self.function = function
         self.rule = rule
         self.operands = operands
         self.values = values
         self.params = params
-        self.need = need
         self.answer = answer
         self.order = next(_order)
         self.made_at: str | None = None  # the user's line, if watching
-        self._protect()
+        self.need, reads = rule.plan(mask, len(operands))
 
-    def _protect(self) -> None:
-        """Hold the arrays that the rules will read, and note how often an optimizer has moved the parameters among them.
-
-        Answers of other nodes are read-only already: only leaves and plain arrays need to be held.
-        """
-        arrays, stamps, n = [], [], len(self.values)
-        for k in self.rule.reads_for(self.need, n):
-            if k >= n:
-                break  # an optional argument that was not given
-            array, operand = self.values[k], self.operands[k]
+        # What the rules will read must not change. Answers of other nodes are read-only already: hold leaves and arrays.
+        arrays, stamps = [], []
+        for k in reads:
+            array, operand = values[k], operands[k]
             if type(array) is not np.ndarray:
                 continue
             if operand is not array:
@@ -128,9 +125,9 @@ class Node:
             if array.flags.writeable or id(array) in _held:
                 arrays.append(array)
         self.hold = Hold(arrays) if arrays else None
-        self.stamps = stamps
-        if type(self.answer) is np.ndarray:
-            self.answer.setflags(write=False)
+        self.stamps = stamps  # how often an optimizer had moved the parameters among them
+        if type(answer) is np.ndarray:
+            answer.setflags(write=False)
 
     def check_unchanged(self) -> None:
         """Raise if an optimizer has moved a parameter that a rule will read."""

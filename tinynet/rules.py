@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,30 +31,31 @@ class Rule:
     """The rules of one function, and which arguments of its call they understand.
 
     `operands[i]` gives the gradient of operand i; None says that it has none (a mask, say). A function of any number of
-    operands has one rule for `each`, which is told first which operand it is asked about. `reads[i]` are the positions
-    of the arguments that the rule of operand i looks at: those the graph must keep from being overwritten.
+    operands has one rule for `each`, which is told first which operand it is asked about.
     """
 
-    __slots__ = ("each", "most", "operands", "params", "reads")
+    __slots__ = ("_plans", "each", "most", "operands", "params")
 
     def __init__(self, operands: tuple[Callable | None, ...], each: Callable | None):
         self.operands = operands
         self.each = each
         one = each or next(r for r in operands if r is not None)
-        self.reads: list[tuple[int, ...]] | None = None  # worked out when first needed
         arguments = list(inspect.signature(one).parameters.values())[3 if each else 2 :]  # after (i,) g and y
         self.most = math.inf if each else sum(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
         self.params = {a.name for a in arguments if a.default is not a.empty or a.kind is a.KEYWORD_ONLY}
+        self._plans: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
-    def reads_for(self, need: list[int], n: int) -> Sequence[int]:
-        """The positions, of n arguments, that the rules of the operands in `need` look at."""
-        if self.each is not None:
-            return range(n)
-        if self.reads is None:
-            self.reads = [read_by(r) for r in self.operands]
-        if len(need) == 1:
-            return self.reads[need[0]]
-        return sorted({k for i in need for k in self.reads[i]})
+    def plan(self, mask: int, n: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """For a call of n arguments of which those in the bit mask require a gradient: their positions, and the positions
+        of the arguments that their rules look at. Worked out once for each kind of call.
+        """
+        try:
+            return self._plans[mask, n]
+        except KeyError:
+            need = tuple(i for i in range(n) if mask >> i & 1)
+            reads = set(range(n)) if self.each else {k for i in need for k in read_by(self.operands[i])}
+            plan = self._plans[mask, n] = need, tuple(sorted(k for k in reads if k < n))
+            return plan
 
     def of(self, i: int) -> Any:
         """The rule of operand i, to be called as rule(g, y, *operands, **params)."""

@@ -18,7 +18,7 @@ from tinynet import kernels
 from tinynet.backend import Array, as_array, device_of, to_device
 from tinynet.compositions import COMPOSED, matmul
 from tinynet.graph import WATCHING, AnomalyError, Node, is_recording, kind_of_nonfinite, no_grad, pull_back
-from tinynet.rules import PLAIN, RULES
+from tinynet.rules import PLAIN, RULES, Rule
 
 
 class ShapeError(ValueError):
@@ -341,14 +341,15 @@ def plain(value: Any) -> Any:
 def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS) -> Tensor:
     """Compute `function(*args, **params)` on arrays; if an operand requires a gradient, remember the call."""
     values = []
-    need = []
-    for i, arg in enumerate(args):
+    mask, bit = 0, 1  # one bit for each operand that requires a gradient
+    for arg in args:
         if isinstance(arg, Tensor):
             values.append(arg.data)
             if arg.requires_grad:
-                need.append(i)
+                mask |= bit
         else:
             values.append(arg)
+        bit += bit
     try:
         y = function(*values, **params)
     except (ValueError, TypeError, IndexError) as error:
@@ -356,25 +357,24 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
     mode = is_recording.get()
     if type(y) is not np.ndarray:
         y = as_array(y)
-    node = remember(function, args, values, params, need, y) if need and mode else None
+    node = None
+    if mask and mode:
+        rule = RULES.get(function)
+        if rule is None or len(args) > rule.most or (params and not params.keys() <= rule.params):
+            raise not_in_the_table(function, rule, args, params)
+        if rule.each is None and (mask >> len(rule.operands) or None in rule.operands):
+            check_differentiable(function, rule, mask)
+        node = Node(function, rule, args, values, params, mask, y)
     if mode is WATCHING:
         watch(function, values, y, node)
     return attach(y, node)
 
 
-def remember(function: Callable, args: tuple, values: list, params: dict, need: list, y: Array) -> Node:
-    """The node of a call, if the table has a rule for it with these arguments."""
-    rule = RULES.get(function)
-    if rule is None:
-        raise no_rule(function)
-    if len(args) > rule.most or (params and not params.keys() <= rule.params):
-        unknown = sorted(params.keys() - rule.params) or f"{len(args)} positional arguments"
-        raise TypeError(
-            f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords"
-        )
-    if rule.each is None and (need[-1] >= len(rule.operands) or rule.operands[need[0]] is None):
-        raise TypeError(f"{name_of(function)} has no derivative with respect to one of its operands: pass it as an array")
-    return Node(function, rule, args, values, params, need, y)
+def check_differentiable(function: Callable, rule: Rule, mask: int) -> None:
+    """Raise if an operand requires a gradient that has no rule (such as the mask of np.where, or a bound of np.clip)."""
+    for i in range(mask.bit_length()):
+        if mask >> i & 1 and (i >= len(rule.operands) or rule.operands[i] is None):
+            raise TypeError(f"{name_of(function)} has no derivative with respect to operand {i}: pass it as an array (t.data)")
 
 
 def watch(function: Callable, values: list, y: Array, node: Node | None) -> None:
@@ -452,6 +452,16 @@ def name_of(function: Callable) -> str:
     """np.exp for NumPy's functions, the bare name for ours."""
     module = getattr(function, "__module__", "") or "numpy"
     return ("np." if module.startswith("numpy") else "") + function.__name__
+
+
+def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params: dict) -> TypeError:
+    """The error for a call that the table does not know, or not with these arguments."""
+    if rule is None:
+        return no_rule(function)
+    unknown = sorted(params.keys() - rule.params) or f"{len(args)} positional arguments"
+    return TypeError(
+        f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords"
+    )
 
 
 def no_rule(function: Callable) -> TypeError:
