@@ -46,7 +46,9 @@ def as_array(value: Any, dtype: Any = None) -> Array:
     Arrays keep their dtype (and are not copied); NumPy scalars become 0-d arrays; lists of Python floats become the
     default dtype. Text, ragged lists and other objects raise.
     """
-    if isinstance(value, np.ndarray) or (hasattr(value, "__array_function__") and not isinstance(value, np.generic)):
+    if isinstance(value, np.generic):
+        array = np.asarray(value)
+    elif isinstance(value, np.ndarray) or hasattr(value, "__array_function__"):
         array = value
     else:
         array = _from_python(value)

@@ -181,6 +181,7 @@ SAMPLES: dict[Callable, list[Sample]] = {
     kernels.astype: [(lambda x: kernels.astype(x, np.float64), a)],
     # layers, activations, losses
     kernels.linear: [(kernels.linear, some(5, 3), some(3, 2), some(2)), (kernels.linear, some(2, 5, 3), some(2, 3, 4), some(2, 1, 4))],
+    kernels.sech_squared: [(kernels.sech_squared, a)],
     kernels.relu: [(kernels.relu, a)],
     kernels.leaky_relu: [(lambda x: kernels.leaky_relu(x, negative_slope=0.2), a)],
     kernels.elu: [(lambda x: kernels.elu(x, alpha=0.7), a)],

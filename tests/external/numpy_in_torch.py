@@ -76,7 +76,7 @@ def wrapped(value):
 
 def tensor(value):
     """A number, list or array as a torch tensor; a float becomes float64."""
-    return value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value))
+    return value if isinstance(value, torch.Tensor) else torch.tensor(np.asarray(value))
 
 
 def binary(function):
@@ -223,7 +223,7 @@ TORCH = {
     # kinks
     np.absolute: torch.abs, np.fabs: torch.abs, np.maximum: binary(torch.maximum), np.minimum: binary(torch.minimum),
     np.fmax: binary(torch.fmax), np.fmin: binary(torch.fmin), np.clip: clip,
-    np.where: lambda mask, a, b: torch.where(torch.as_tensor(mask), tensor(a), tensor(b)),
+    np.where: lambda mask, a, b: torch.where(tensor(mask), tensor(a), tensor(b)),
     np.nan_to_num: torch.nan_to_num,
     # reductions
     np.sum: reduction(torch.sum), np.mean: reduction(torch.mean), np.nansum: reduction(torch.nansum),
