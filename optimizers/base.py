@@ -10,9 +10,11 @@ engine is told there where to write the gradient, and nothing needs to be gather
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -22,14 +24,14 @@ from optimizers.schedules import Schedule
 
 SLICE = 32_768  # elements: 128 KB of float32, so that a rule's handful of arrays fits a level-2 cache
 
-# Where each hyperparameter must lie: (least, most, may it be the most itself?)
+# Where each hyperparameter must lie; a square bracket is an end that it may be itself.
 RANGES = {
-    "lr": (0, math.inf, False),
-    "momentum": (0, 1, False),
-    "dampening": (0, 1, True),
-    "weight_decay": (0, math.inf, False),
-    "betas": (0, 1, False),
-    "eps": (0, math.inf, False),
+    "lr": ("[", 0, math.inf, ")"),
+    "momentum": ("[", 0, 1, ")"),
+    "dampening": ("[", 0, 1, "]"),
+    "weight_decay": ("[", 0, math.inf, ")"),
+    "betas": ("[", 0, 1, ")"),
+    "eps": ("(", 0, math.inf, ")"),  # with eps = 0, a gradient that is always 0 would make its parameter 0/0
 }
 
 
@@ -50,17 +52,20 @@ class Optimizer:
 
     `rule` gets slices of the parameters p, the gradient g and each state (zero at the start; it may change them in
     place), the number t of this update (1 at the first) and the hyperparameters; it answers (direction, step), and the
-    base class does `p -= step * direction` and then the proximal step of the penalty with the same `step`.
+    base class does `p -= step * direction` and then the proximal step of the penalty with the same `step` (times `gain`,
+    which an optimizer defines whose direction sums gradients up, as SGD's velocity does).
     """
 
     state: tuple[str, ...] = ()
     decay = "coupled"  # how weight_decay acts: added to the gradient, or ("decoupled") beside the step
 
     def __init__(self, params: Iterable, *, penalty: ElasticNet | None = None, on_nonfinite: str = "raise", **hyper: Any):
-        if penalty is not None and not isinstance(penalty, ElasticNet):
-            raise TypeError(f"penalty must be L1, L2 or ElasticNet, got {penalty!r}")
         if on_nonfinite not in ("raise", "skip", "ignore"):
             raise ValueError(f"on_nonfinite must be 'raise', 'skip' or 'ignore', got {on_nonfinite!r}")
+        known = hyper_names(self.rule)
+        unknown = sorted(hyper.keys() - known) if known else []
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no hyperparameter {unknown[0]!r}; it has {sorted(known)}")
         self.defaults = {**hyper, "penalty": penalty}
         self.on_nonfinite = on_nonfinite
         self.steps = 0  # steps taken: what schedules are a function of
@@ -78,19 +83,39 @@ class Optimizer:
             raise TypeError(
                 f"{type(self).__name__} has no hyperparameter {unknown[0]!r}; a group may set {sorted(self.defaults)}"
             )
+        if "params" not in group:
+            raise TypeError(f'a group needs its parameters: {{"params": [...], "lr": 1e-4}}, got only {sorted(group)}')
         named = named_parameters(group["params"], start=sum(len(g["params"]) for g in self.param_groups))
         taken = {id(p): name for g in self.param_groups for name, p in zip(g["names"], g["params"], strict=True)}
         for name, p in named:
             if id(p) in taken:
                 raise ValueError(f"parameter {name!r} is already in another group, as {taken[id(p)]!r}")
+            if name in taken.values():
+                raise ValueError(
+                    f"two groups have a parameter named {name!r}: pass (name, parameter) pairs with other names"
+                )
         full = {**self.defaults, **group, "params": [p for _, p in named], "names": [name for name, _ in named]}
-        if full.get("weight_decay") and full["penalty"] is not None and full["penalty"].l2:
-            raise ValueError("weight_decay and an L2 penalty are the same thing and would count twice: give one of them")
+        penalty, decay = full["penalty"], full.get("weight_decay")
+        if penalty is not None and not isinstance(penalty, ElasticNet):
+            raise TypeError(f"penalty must be L1, L2 or ElasticNet, got {penalty!r}")
         for key in self.hyperparameters():
+            pair = isinstance(self.defaults[key], tuple)
+            if pair and not (isinstance(full[key], tuple | list) and len(full[key]) == len(self.defaults[key])):
+                raise TypeError(f"{key} must be a tuple like {self.defaults[key]}, got {full[key]!r}")
             resolved(key, full[key], self.steps)
+        if decay and penalty is not None and penalty.l2:
+            raise ValueError(
+                f"weight_decay={decay!r} and an L2 penalty are the same thing and would count twice: leave out the penalty "
+                "or pass weight_decay=0"
+            )
+        state = self.state_for(full)
         self.param_groups.append(full)
         for members in _alike(named):
-            self._slabs.append(Slab(full, members, self.state))
+            self._slabs.append(Slab(full, members, state))
+
+    def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the states that the rule needs with a group's hyperparameters."""
+        return self.state
 
     def hyperparameters(self) -> list[str]:
         """The names of the numbers that a group may set."""
@@ -101,6 +126,10 @@ class Optimizer:
     def rule(self, p: Any, g: Any, *state: Any, t: int, **hyper: Any) -> tuple[Any, Any]:
         raise TypeError(f"{type(self).__name__} has no rule(p, g, *state, t, ...): write how it moves")
 
+    def gain(self, **hyper: Any) -> float:
+        """How many times a steady gradient is in the direction: so much must a proximal penalty pull, to balance it."""
+        return 1.0
+
     def zero_grad(self) -> None:
         """Forget the gradients: call it before every backward()."""
         for group in self.param_groups:
@@ -109,15 +138,16 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient."""
+        # What can be wrong is looked at before the first parameter moves: a step is taken whole or not at all.
         work = [(slab, slab.runs()) for slab in self._slabs]
+        hypers = [self._hyper(slab) for slab in self._slabs]
         if not any(runs for _, runs in work):
             self._warn_no_gradient()
             return
         if self.on_nonfinite != "ignore" and self._nonfinite(work):
             self.skipped += 1
             return
-        for slab, runs in work:
-            hyper = {key: resolved(key, slab.group[key], self.steps) for key in self.hyperparameters()}
+        for (slab, runs), hyper in zip(work, hypers, strict=True):
             for start, stop, t in runs:
                 for a in range(start, stop, SLICE):
                     self._update(slab, slice(a, min(a + SLICE, stop)), t, **hyper)
@@ -125,6 +155,16 @@ class Optimizer:
             for p in slab.versioned:
                 p.version += 1  # a graph that still needs the old values can then say so
         self.steps += 1
+
+    def _hyper(self, slab: Slab) -> dict[str, Any]:
+        """The hyperparameters of this step."""
+        missing = set(self.state_for(slab.group)) - slab.state.keys()
+        if missing:
+            raise ValueError(
+                f"the hyperparameters of {slab.names[0]!r} were changed and now need a {min(missing)}, which it has not: "
+                "set them when the optimizer is made (a schedule may begin with 0)"
+            )
+        return {key: resolved(key, slab.group[key], self.steps) for key in self.hyperparameters()}
 
     def _update(self, slab: Slab, part: slice, t: int, weight_decay: float = 0.0, **hyper: Any) -> None:
         p, g = slab.data[..., part], slab.grad[..., part]
@@ -141,7 +181,7 @@ class Optimizer:
         direction, step = self.rule(p, g, *(s[..., part] for s in slab.state.values()), t=t, **hyper)
         p -= step * direction
         if penalty is not None and penalty.mode == "proximal":
-            p[...] = penalty.prox(p, step)
+            p[...] = penalty.prox(p, step * self.gain(**hyper))
 
     def _nonfinite(self, work: list) -> bool:
         """True if a step must be skipped; raises if it must not."""
@@ -187,40 +227,54 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: copies of the state by parameter name, counters, and plain hyperparameters."""
+        state: dict[str, dict[str, Any]] = {}
+        for key, name, view in self._state_views():
+            state.setdefault(key, {})[name] = view.copy()
         return {
             "optimizer": type(self).__name__,
             "steps": self.steps,
             "updates": {name: n for slab in self._slabs for name, n in zip(slab.names, slab.updates, strict=True)},
-            "hyper": [{k: g[k] for k in self.hyperparameters() if not callable(g[k])} for g in self.param_groups],
-            "state": {
-                key: {name: view.copy() for slab in self._slabs for name, view in slab.views_of(slab.state[key])}
-                for key in self.state
-            },
+            "hyper": [
+                {k: resolved(k, g[k], self.steps) for k in self.hyperparameters() if not scheduled(g[k])}
+                for g in self.param_groups
+            ],
+            "state": state,
         }
+
+    def _state_views(self) -> Iterator[tuple[str, str, Any]]:
+        """(state, parameter's name, view) of everything that the rule remembers."""
+        for slab in self._slabs:
+            for key, array in slab.state.items():
+                for name, view in slab.views_of(array):
+                    yield key, name, view
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a state_dict, matched by parameter name; schedules stay those given to the constructor."""
         if saved["optimizer"] != type(self).__name__:
             raise ValueError(f"the state is of {saved['optimizer']}, this optimizer is {type(self).__name__}")
-        names = [name for slab in self._slabs for name in slab.names]
-        if set(names) != set(saved["updates"]):
-            different = sorted(set(names) ^ set(saved["updates"]))
+        names = {name for slab in self._slabs for name in slab.names}
+        if names != set(saved["updates"]):
+            different = sorted(names ^ set(saved["updates"]))
             raise ValueError(f"the state is of other parameters: {different} are only in one of the two")
+        if len(saved["hyper"]) != len(self.param_groups):
+            raise ValueError(f"the state has {len(saved['hyper'])} groups, this optimizer has {len(self.param_groups)}")
+        views = {(key, name): view for key, name, view in self._state_views()}
+        values = {(key, name): value for key, of in saved["state"].items() for name, value in of.items()}
+        for key, name in sorted(views.keys() ^ values.keys()):
+            without = "the state" if (key, name) in views else "this optimizer"
+            raise ValueError(
+                f"{without} has no {key} of {name!r}: the hyperparameters it was made with ask for another state"
+            )
+        for (key, name), view in views.items():
+            shape = values[key, name].shape
+            if view.shape != shape:
+                raise ValueError(f"{key} of {name!r}: this optimizer has shape {view.shape}, the state {shape}")
+        for which, view in views.items():
+            view[...] = values[which]
         for slab in self._slabs:
-            for key in self.state:
-                for name, view in slab.views_of(slab.state[key]):
-                    value = saved["state"][key][name]
-                    if view.shape != value.shape:
-                        raise ValueError(
-                            f"{key} of {name!r}: this optimizer has shape {view.shape}, the state {value.shape}"
-                        )
-        for slab in self._slabs:
-            for key in self.state:
-                for name, view in slab.views_of(slab.state[key]):
-                    view[...] = saved["state"][key][name]
             slab.updates = [int(saved["updates"][name]) for name in slab.names]
         for group, hyper in zip(self.param_groups, saved["hyper"], strict=True):
-            group.update((k, v) for k, v in hyper.items() if not callable(group[k]))
+            group.update((k, v) for k, v in hyper.items() if not scheduled(group[k]))
         self.steps = int(saved["steps"])
 
     def __repr__(self) -> str:
@@ -242,6 +296,10 @@ class Slab:
         ends = np.cumsum([p.data.size for p in self.params]).tolist()
         self.spans = list(zip([0, *ends[:-1]], ends, strict=True))
         self.shapes = [p.data.shape for p in self.params]
+        self._bind()
+
+    def _bind(self) -> None:
+        """Make every parameter's data our view."""
         self.views = [
             (p, data, grad)
             for p, (_, data), (_, grad) in zip(self.params, self.views_of(self.data), self.views_of(self.grad), strict=True)
@@ -251,6 +309,13 @@ class Slab:
             p.data = data
             if hasattr(p, "grad_buffer"):
                 p.grad_buffer = grad
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        # A copy (deepcopy, pickle) of a view is an array of its own, and steps would no longer reach the parameters.
+        self.__dict__.update(attributes)
+        for p, (_, data) in zip(self.params, self.views_of(self.data), strict=True):
+            data[...] = p.data
+        self._bind()
 
     def views_of(self, array: Any) -> Iterator[tuple[str, Any]]:
         """Each parameter's name and its part of a flat array, in the parameter's shape."""
@@ -292,7 +357,8 @@ class Slab:
 
     def _take_back(self, i: int, p: Any, data: Any) -> None:
         """The user gave p.data a new array: its values move into ours, and p.data is our view again."""
-        for what, before, now in (("shape", data.shape, p.data.shape), ("kind of array", type(data), type(p.data))):
+        kind = np.ndarray if isinstance(p.data, np.generic) else type(p.data)  # 2 * a 0-d array is a NumPy scalar
+        for what, before, now in (("shape", data.shape, p.data.shape), ("kind of array", type(data), kind)):
             if before != now:
                 raise ValueError(
                     f"parameter {self.names[i]!r} changed its {what} from {before} to {now} after the optimizer was made: "
@@ -318,18 +384,33 @@ def resolved(key: str, value: Any, k: int) -> Any:
         return tuple(resolved(key, v, k) for v in value)
     if isinstance(value, bool) and key not in RANGES:
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{key} must be a number or a schedule, got {value!r}")
-    least, most, inclusive = RANGES.get(key, (-math.inf, math.inf, False))
-    if not (least <= value < most or (inclusive and value == most)):
-        span = f"[{least}, {most}{']' if inclusive else ')'}"
-        raise ValueError(f"{key} must lie in {span}, got {value!r}")
-    return float(value)  # not a NumPy float64, which would turn float32 arithmetic into float64
+    x = float(value)
+    opening, least, most, closing = RANGES.get(key, ("(", -math.inf, math.inf, ")"))
+    if not (least < x < most or (opening == "[" and x == least) or (closing == "]" and x == most)):
+        raise ValueError(f"{key} must lie in {opening}{least}, {most}{closing}, got {value!r}")
+    return x  # not a NumPy float64, which would turn float32 arithmetic into float64
+
+
+def scheduled(value: Any) -> bool:
+    """Whether the hyperparameter (or a member of a pair of them) is a function of the step, and not plain data."""
+    return any(callable(v) for v in value) if isinstance(value, tuple | list) else callable(value)
+
+
+def hyper_names(rule: Any) -> set[str]:
+    """The hyperparameters that a rule takes by keyword only, and weight_decay; empty if it takes any (**hyper)."""
+    taken = inspect.signature(rule).parameters.values()
+    names = {p.name for p in taken if p.kind is p.KEYWORD_ONLY}
+    if not names or any(p.kind is p.VAR_KEYWORD for p in taken):
+        return set()
+    return names - {"t"} | {"weight_decay"}
 
 
 def as_groups(params: Any) -> list[dict[str, Any]]:
     """The groups in what was passed as parameters."""
-    if isinstance(params, np.ndarray) or hasattr(params, "grad") or isinstance(params, set | str | Mapping):
+    single = isinstance(params, np.ndarray) or hasattr(params, "grad")
+    if single or isinstance(params, set | str | Mapping) or not isinstance(params, Iterable):
         raise TypeError(
             f"parameters must be a list of tensors (or of (name, tensor) pairs, or of groups), "
             f"got {type(params).__name__}: pass model.parameters()"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,12 @@ class ElasticNet:
     def __post_init__(self) -> None:
         for name in ("l1", "l2"):
             strength = getattr(self, name)
-            if isinstance(strength, bool) or not isinstance(strength, int | float):
-                raise TypeError(f"{type(self).__name__}: the strength must be a number, got {strength!r}")
-            if not 0 <= strength < math.inf:
-                raise ValueError(f"{type(self).__name__}: the strength must be non-negative and finite, got {strength!r}")
+            what = f"{type(self).__name__}: the strength {name}"
+            if isinstance(strength, bool) or not isinstance(strength, Real):
+                raise TypeError(f"{what} must be a number, got {strength!r}")
+            if not 0 <= float(strength) < math.inf:
+                raise ValueError(f"{what} must be non-negative and finite, got {strength!r}")
+            object.__setattr__(self, name, float(strength))  # a NumPy float64 would turn float32 weights into float64
         if self.mode not in MODES:
             raise ValueError(f"{type(self).__name__}: mode must be one of {', '.join(MODES)}, got {self.mode!r}")
 
@@ -51,7 +54,7 @@ class ElasticNet:
     def prox(self, p: Any, step: Any) -> Any:
         """argmin over w of penalty(w) + |w - p|^2 / (2 step): soft thresholding by step * l1, then shrinking."""
         if self.l1:
-            p = np.sign(p) * np.maximum(np.abs(p) - step * self.l1, 0)
+            p = p - np.clip(p, -step * self.l1, step * self.l1)  # exactly +0 within the threshold
         return p / (1 + step * self.l2)
 
 

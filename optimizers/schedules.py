@@ -12,8 +12,9 @@ value. `a >> b` runs a to its end and then b from its beginning; `a * b` multipl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 
@@ -84,9 +85,12 @@ class MultiStep(Schedule):
     def __post_init__(self) -> None:
         _number("MultiStep: value", self.value)
         _number("MultiStep: gamma", self.gamma, positive=True)
-        for milestone in self.milestones:
+        if isinstance(self.milestones, str) or not isinstance(self.milestones, Iterable):
+            raise TypeError(f"MultiStep: milestones must be a list such as [30, 60], got {self.milestones!r}")
+        milestones = tuple(self.milestones)
+        for milestone in milestones:
             _number("MultiStep: a milestone", milestone)
-        object.__setattr__(self, "milestones", tuple(sorted(self.milestones)))
+        object.__setattr__(self, "milestones", tuple(sorted(milestones)))
 
     @property
     def steps(self) -> float:  # type: ignore[override]
@@ -164,11 +168,15 @@ class Join(Schedule):
 
     @property
     def steps(self) -> float:  # type: ignore[override]
-        return self.first.steps + self.then.steps
+        return math.ceil(self.first.steps) + self.then.steps
+
+    def __rshift__(self, then: Schedule) -> Join:
+        # (a >> b) >> c is a >> (b >> c): only so does a Warmup in the middle know what it warms up to
+        return Join(self.first, self.then >> then)
 
     def __call__(self, k: int) -> float:
         if k >= self.first.steps:
-            return self.then(k - int(self.first.steps))
+            return self.then(k - math.ceil(self.first.steps))
         return self.first(k) * (self.then(0) if self.first.is_factor else 1)
 
 
@@ -181,7 +189,7 @@ class Product(Schedule):
 
     @property
     def steps(self) -> float:  # type: ignore[override]
-        lengths = [s.steps for s in (self.a, self.b) if not isinstance(s, Constant)]
+        lengths = [s.steps for s in (self.a, self.b) if not (isinstance(s, Constant) and math.isinf(s.steps))]
         return max(lengths, default=math.inf)
 
     def __call__(self, k: int) -> float:
@@ -190,7 +198,8 @@ class Product(Schedule):
 
 def _number(what: str, value: Any, positive: bool = False, finite: bool = True) -> None:
     """Refuse what is not a number in range, at construction, before anything depends on it."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{what} must be a number, got {value!r}")
     if math.isnan(value) or value < 0 or (positive and value == 0) or (finite and math.isinf(value)):
-        raise ValueError(f"{what} must be {'positive' if positive else 'non-negative'} and finite, got {value!r}")
+        kind = ("positive" if positive else "non-negative") + (" and finite" if finite else "")
+        raise ValueError(f"{what} must be {kind}, got {value!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from optimizers.base import Optimizer
@@ -27,9 +27,6 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **common: Any,
     ):
-        if nesterov and (momentum == 0 or dampening != 0):
-            raise ValueError(f"nesterov needs momentum > 0 and dampening = 0, got momentum={momentum}, {dampening=}")
-        self.state = ("momentum_buffer",) if momentum != 0 else ()
         super().__init__(
             params,
             lr=lr,
@@ -39,6 +36,15 @@ class SGD(Optimizer):
             nesterov=nesterov,
             **common,
         )
+
+    def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        momentum, dampening = group["momentum"], group["dampening"]
+        if group["nesterov"] and (momentum == 0 or dampening != 0):
+            raise ValueError(f"nesterov needs momentum > 0 and dampening = 0, got momentum={momentum}, {dampening=}")
+        return ("momentum_buffer",) if momentum != 0 else ()
+
+    def gain(self, *, momentum: float, dampening: float, **hyper: Any) -> float:  # type: ignore[override]
+        return (1 - dampening) / (1 - momentum) if momentum else 1.0
 
     def rule(  # type: ignore[override]
         self, p: Any, g: Any, v: Any = None, *, t: int, lr: float, momentum: float, dampening: float, nesterov: bool

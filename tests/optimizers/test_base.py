@@ -1,0 +1,571 @@
+"""What all optimizers share: flat buffers, gradients that are missing or not finite, groups, schedules, and states.
+
+The parameters here are bare objects with .data and .grad, which is all that the optimizers ask for; one test uses the
+engine's tensors.
+"""
+
+import copy
+import json
+import pickle
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import optimizers.base
+from optimizers import L1, L2, SGD, Adam, AdamW, ElasticNet, NonfiniteGradientError, Optimizer
+
+MAKERS = {
+    "sgd": lambda ps, **kw: SGD(ps, lr=0.1, **kw),
+    "nesterov": lambda ps, **kw: SGD(ps, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1, **kw),
+    "adam": lambda ps, **kw: Adam(ps, lr=0.1, weight_decay=0.1, **kw),
+    "adamw_l1": lambda ps, **kw: AdamW(ps, lr=0.1, penalty=L1(0.01), **kw),
+}
+every_optimizer = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+
+
+def parameter(values, dtype="float64"):
+    return SimpleNamespace(data=np.array(values, dtype), grad=None)
+
+
+def random_parameters(*shapes, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    return [parameter(rng.standard_normal(shape), dtype) for shape in shapes]
+
+
+def train(opt, parameters, steps, seed=1):
+    """Steps with gradients that depend on the seed, the step and the parameter's place only."""
+    for k in range(opt.steps, opt.steps + steps):
+        for i, p in enumerate(parameters):
+            p.grad = np.random.default_rng((seed, k, i)).standard_normal(p.data.shape).astype(p.data.dtype)
+        opt.step()
+
+
+def bits(parameters):
+    return [p.data.tobytes() for p in parameters]
+
+
+# Flat buffers ---------------------------------------------------------------------------------------------------------
+
+
+def test_data_become_views_of_one_array_with_their_values():
+    ps = random_parameters((3, 2), (4,), ())
+    before = [p.data.copy() for p in ps]
+    SGD(ps)
+    base = ps[0].data.base
+    assert base.shape == (11,)
+    for p, values in zip(ps, before, strict=True):
+        assert p.data.base is base
+        assert p.data.shape == values.shape
+        assert np.array_equal(p.data, values)
+
+
+def test_a_transposed_parameter_keeps_its_values():
+    values = np.arange(6.0).reshape(2, 3)
+    p = SimpleNamespace(data=values.T, grad=np.ones((3, 2)))
+    SGD([p], lr=0.5).step()
+    assert np.array_equal(p.data, values.T - 0.5)
+
+
+def test_a_grad_buffer_is_offered_and_read():
+    p = SimpleNamespace(data=np.zeros(3), grad=None, grad_buffer=None)
+    opt = SGD([p], lr=1.0)
+    assert p.grad_buffer.shape == (3,)
+    p.grad = p.grad_buffer
+    p.grad[...] = [1, 2, 3]
+    opt.step()
+    assert p.data.tolist() == [-1, -2, -3]
+
+
+def test_a_gradient_in_an_array_of_its_own_is_left_alone():
+    p = parameter([1.0, 2.0])
+    p.grad = mine = np.array([1.0, 1.0])
+    SGD([p], lr=1.0, momentum=0.9, weight_decay=0.5).step()
+    assert p.grad is mine
+    assert mine.tolist() == [1.0, 1.0]
+
+
+@every_optimizer
+def test_a_new_array_in_data_is_taken_back(make):
+    ps, twins = random_parameters((3, 2), (4,)), random_parameters((3, 2), (4,))
+    opt, twin_opt = make(ps), make(twins)
+    train(opt, ps, 2)
+    train(twin_opt, twins, 2)
+    view = ps[0].data
+    ps[0].data = np.full((3, 2), 7.0)
+    twins[0].data[...] = 7.0
+    train(opt, ps, 2)
+    train(twin_opt, twins, 2)
+    assert ps[0].data is view
+    assert bits(ps) == bits(twins)
+
+
+def test_a_zero_dimensional_parameter_may_be_replaced_by_a_numpy_scalar():
+    p = parameter(3.0)
+    opt = SGD([p], lr=1.0)
+    p.data = p.data * 2  # NumPy makes a np.float64 of this, not an array
+    p.grad = np.array(1.0)
+    opt.step()
+    assert float(p.data) == 5.0
+
+
+def test_a_changed_shape_is_an_error():
+    p = parameter([1.0, 2.0])
+    opt = SGD([("w", p)])
+    p.data = np.zeros(3)
+    p.grad = np.zeros(3)
+    with pytest.raises(ValueError, match=r"'w' changed its shape from \(2,\) to \(3,\).*make the optimizer afterwards"):
+        opt.step()
+
+
+def test_a_gradient_of_another_shape_is_an_error_and_is_not_broadcast():
+    p = parameter([1.0, 2.0])
+    opt = SGD([("w", p)])
+    p.grad = np.array(1.0)
+    with pytest.raises(ValueError, match=r"gradient of 'w' has shape \(\), the parameter \(2,\)"):
+        opt.step()
+
+
+@every_optimizer
+def test_slices_of_any_size_give_the_same_bits(make, monkeypatch):
+    results = []
+    for size in (1, 7, 1000, optimizers.base.SLICE):
+        monkeypatch.setattr(optimizers.base, "SLICE", size)
+        ps = random_parameters((17, 5), (1,), (), (40, 31), dtype="float32")
+        opt = make(ps)
+        train(opt, ps, 4)
+        results.append(bits(ps))
+    assert all(result == results[0] for result in results)
+
+
+@every_optimizer
+def test_together_or_each_alone_gives_the_same_bits(make):
+    ps, alone = random_parameters((17, 5), (3,), ()), random_parameters((17, 5), (3,), ())
+    opt = make(ps)
+    train(opt, ps, 5)
+    for i, p in enumerate(alone):
+        single = make([p])
+        for k in range(5):
+            p.grad = np.random.default_rng((1, k, i)).standard_normal(p.data.shape)
+            single.step()
+    assert bits(ps) == bits(alone)
+
+
+def test_two_optimizers_may_take_turns_on_a_parameter():
+    p = parameter([0.0])
+    first, second = SGD([p], lr=1.0), SGD([p], lr=10.0)
+    for opt in (first, second, first):
+        p.grad = np.ones(1)
+        opt.step()
+    assert p.data.tolist() == [-12.0]
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_a_copy_goes_on_moving_its_own_parameters(how):
+    ps = random_parameters((3, 2), (4,))
+    opt = Adam(ps, lr=0.1)
+    train(opt, ps, 3)
+    ps[0].data = ps[0].data + 1  # not taken back yet
+    copies, copied = how((ps, opt))
+    train(copied, copies, 3)
+    before = bits(ps)
+    assert bits(copies) != before
+    train(opt, ps, 3)
+    assert bits(copies) == bits(ps) != before
+
+
+def test_mixed_dtypes_stay_what_they_are():
+    single, double = random_parameters((5,), dtype="float32"), random_parameters((5,), seed=3)
+    ps = [single[0], double[0]]
+    opt = Adam(ps, lr=np.float64(0.1), penalty=ElasticNet(np.float64(0.1), 0.1, "coupled"))
+    train(opt, ps, 3)
+    assert [p.data.dtype for p in ps] == ["float32", "float64"]
+    alone = random_parameters((5,), dtype="float32")
+    train(Adam(alone, lr=0.1, penalty=ElasticNet(0.1, 0.1, "coupled")), alone, 3)
+    assert bits(single) == bits(alone)  # a NumPy float64 as a setting does not bring float64 arithmetic in
+
+
+# Gradients that are not there -----------------------------------------------------------------------------------------
+
+
+def test_no_gradient_means_no_move_and_no_update_counted():
+    ps, alone = random_parameters((3,), (2,), (4,)), random_parameters((3,), (2,), (4,))
+    opt = AdamW([("a", ps[0]), ("b", ps[1]), ("c", ps[2])], lr=0.1)
+    only_b = AdamW([alone[1]], lr=0.1)
+    for k in range(6):
+        for i, p in enumerate(ps):
+            p.grad = None if i == 1 and k in (0, 3, 4) else np.full(p.data.shape, k + 1.0)
+        before = ps[1].data.copy()
+        opt.step()
+        if ps[1].grad is None:
+            assert np.array_equal(ps[1].data, before)  # not even weight decay
+        else:
+            alone[1].grad = np.full(2, k + 1.0)
+            only_b.step()
+    assert opt.state_dict()["updates"] == {"a": 6, "b": 3, "c": 6}
+    assert bits([ps[1]]) == bits([alone[1]])  # its bias correction counts its own updates
+
+
+def test_a_first_velocity_is_undampened_whenever_it_comes():
+    late, other = parameter([0.0]), parameter([0.0])
+    opt = SGD([late, other], lr=1.0, momentum=0.9, dampening=0.5)
+    other.grad = np.ones(1)
+    opt.step()
+    late.grad = np.ones(1)
+    opt.step()
+    assert late.data.tolist() == [-1.0]
+
+
+def test_warns_once_if_no_parameter_has_a_gradient():
+    p = parameter([1.0])
+    opt = SGD([p])
+    with pytest.warns(UserWarning, match=r"no parameter has a gradient.*backward\(\)") as caught:
+        opt.step()
+    assert caught[0].filename == __file__
+    opt.step()  # a second warning would be an error here
+    assert p.data.tolist() == [1.0]
+    assert opt.steps == 0
+
+
+def test_zero_grad_forgets_the_gradients():
+    ps = random_parameters((3,), (2,))
+    opt = SGD(ps)
+    for p in ps:
+        p.grad = np.ones_like(p.data)
+    opt.zero_grad()
+    assert [p.grad for p in ps] == [None, None]
+
+
+@pytest.mark.parametrize(("bad", "word"), [(np.nan, "nan"), (np.inf, "infinity"), (-np.inf, "infinity")])
+def test_nonfinite_raises_with_the_name_and_changes_nothing(bad, word):
+    good, ill = random_parameters((3,), (2, 2))
+    opt = Adam([("good", good), ("ill", ill)])
+    train(opt, [good, ill], 2)
+    before, state = bits([good, ill]), pickle.dumps(opt.state_dict())
+    good.grad, ill.grad = np.ones(3), np.ones((2, 2))
+    ill.grad[1, 0] = bad
+    with pytest.raises(NonfiniteGradientError, match=f"'ill' has a {word} at step 3; nothing was changed.*on_nonfinite"):
+        opt.step()
+    assert bits([good, ill]) == before
+    assert pickle.dumps(opt.state_dict()) == state
+    assert opt.skipped == 0
+
+
+def test_nonfinite_names_the_parameter_that_has_it_now():
+    first, second = random_parameters((3,), (2,))
+    opt = SGD([("first", first), ("second", second)])
+    for name, p, other in (("first", first, second), ("second", second, first)):
+        p.grad, other.grad = np.full_like(p.data, np.nan), None
+        with pytest.raises(NonfiniteGradientError, match=f"'{name}'"):
+            opt.step()
+
+
+def test_nonfinite_skip_leaves_the_whole_step_out_and_counts_it():
+    ps = random_parameters((3,), (2,))
+    opt = Adam(ps, on_nonfinite="skip")
+    train(opt, ps, 1)
+    before, state = bits(ps), pickle.dumps(opt.state_dict())
+    ps[0].grad, ps[1].grad = np.ones(3), np.array([1.0, np.nan])
+    opt.step()
+    assert bits(ps) == before
+    assert pickle.dumps(opt.state_dict()) == state
+    assert (opt.steps, opt.skipped) == (1, 1)
+
+
+def test_nonfinite_ignore_goes_on():
+    p = parameter([1.0, 1.0])
+    opt = SGD([p], lr=1.0, on_nonfinite="ignore")
+    p.grad = np.array([np.nan, 1.0])
+    opt.step()
+    assert np.array_equal(p.data, [np.nan, 0.0], equal_nan=True)
+    assert (opt.steps, opt.skipped) == (1, 0)
+
+
+def test_an_old_nonfinite_gradient_that_was_forgotten_does_no_harm():
+    ps = random_parameters((3,), (2,))
+    opt = SGD(ps, on_nonfinite="skip")
+    ps[0].grad = np.full(3, np.nan)
+    opt.step()
+    opt.zero_grad()
+    ps[1].grad = np.ones(2)
+    opt.step()
+    assert (opt.steps, opt.skipped) == (1, 1)
+
+
+# Groups and hyperparameters -------------------------------------------------------------------------------------------
+
+
+def test_groups_with_settings_of_their_own():
+    a, b = parameter([0.0]), parameter([0.0])
+    opt = SGD([{"params": [a]}, {"params": [b], "lr": 10.0}], lr=1.0)
+    a.grad = b.grad = np.ones(1)
+    opt.step()
+    assert (a.data.item(), b.data.item()) == (-1.0, -10.0)
+
+
+def test_momentum_of_one_group_only():
+    a, b = parameter([0.0]), parameter([0.0])
+    opt = SGD([{"params": [a]}, {"params": [b], "momentum": 0.5}], lr=1.0)
+    for _ in range(2):
+        a.grad = b.grad = np.ones(1)
+        opt.step()
+    assert (a.data.item(), b.data.item()) == (-2.0, -2.5)
+    assert list(opt.state_dict()["state"]["momentum_buffer"]) == ["parameter 1"]
+
+
+def test_momentum_that_comes_too_late_is_an_error_not_ignored():
+    p = parameter([0.0])
+    opt = SGD([("w", p)], lr=1.0)
+    opt.param_groups[0]["momentum"] = 0.9
+    p.grad = np.ones(1)
+    with pytest.raises(ValueError, match=r"'w' were changed and now need a momentum_buffer.*when the optimizer is made"):
+        opt.step()
+    assert p.data.tolist() == [0.0]
+
+
+def test_momentum_may_be_taken_away():
+    p = parameter([0.0])
+    opt = SGD([p], lr=1.0, momentum=0.5)
+    p.grad = np.ones(1)
+    opt.step()
+    opt.param_groups[0]["momentum"] = 0.0
+    opt.step()
+    assert p.data.tolist() == [-2.0]
+
+
+def test_add_param_group_in_the_middle():
+    a, b = random_parameters((3,), (2,))
+    opt = Adam([a], lr=0.1)
+    train(opt, [a], 4)
+    opt.add_param_group({"params": [b], "lr": 0.2})
+    alone = random_parameters((3,), (2,))[1]
+    fresh = Adam([alone], lr=0.2)
+    for _ in range(3):
+        a.grad, b.grad, alone.grad = np.ones(3), np.ones(2), np.ones(2)
+        opt.step()
+        fresh.step()
+    assert opt.state_dict()["updates"] == {"parameter 0": 7, "parameter 1": 3}
+    assert bits([b]) == bits([alone])
+
+
+def test_a_group_may_be_a_generator_and_a_single_parameter():
+    a, b = random_parameters((3,), (2,))
+    opt = SGD([{"params": (p for p in [a])}, {"params": b}])
+    assert [g["params"] for g in opt.param_groups] == [[a], [b]]
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [(lambda ps, **kw: SGD(ps, momentum=kw.pop("momentum", 0.5), **kw), k) for k in ("lr", "momentum", "weight_decay")]
+    + [(lambda ps, **kw: SGD(ps, momentum=0.5, **kw), "dampening"), (AdamW, "lr"), (AdamW, "weight_decay"), (Adam, "eps")],
+)
+def test_any_number_may_be_a_schedule(make, key):
+    def schedule(k):
+        return 0.05 + 0.1 * k
+
+    ps, by_hand = random_parameters((3,)), random_parameters((3,))
+    opt, same = make(ps, **{key: schedule}), make(by_hand, **{key: schedule(0)})
+    for k in range(5):
+        same.param_groups[0][key] = schedule(k)
+        train(opt, ps, 1)
+        train(same, by_hand, 1)
+    assert bits(ps) == bits(by_hand)
+    fixed = random_parameters((3,))
+    train(make(fixed, **{key: schedule(0)}), fixed, 5)
+    assert bits(fixed) != bits(ps)
+
+
+def test_each_of_a_pair_may_be_a_schedule():
+    ps, by_hand = random_parameters((3,)), random_parameters((3,))
+    opt, same = Adam(ps, betas=(lambda k: 0.5 + 0.1 * k, 0.9)), Adam(by_hand)
+    for k in range(4):
+        same.param_groups[0]["betas"] = (0.5 + 0.1 * k, 0.9)
+        train(opt, ps, 1)
+        train(same, by_hand, 1)
+    assert bits(ps) == bits(by_hand)
+
+
+def test_lr_is_what_the_next_step_uses():
+    p = parameter([0.0])
+    opt = SGD([p], lr=lambda k: [4.0, 2.0, 1.0][k])
+    seen = []
+    for _ in range(2):
+        seen.append(opt.lr)
+        p.grad = np.ones(1)
+        before = p.data.item()
+        opt.step()
+        assert before - p.data.item() == seen[-1]
+    assert [*seen, opt.lr] == [4.0, 2.0, 1.0]
+
+
+def test_setting_lr_sets_it_in_every_group():
+    a, b = parameter([0.0]), parameter([0.0])
+    opt = SGD([{"params": [a]}, {"params": [b], "lr": 10.0}], lr=1.0)
+    opt.lr = 2.0
+    a.grad = b.grad = np.ones(1)
+    opt.step()
+    assert (opt.lr, a.data.item(), b.data.item()) == (2.0, -2.0, -2.0)
+    opt.lr = lambda k: k + 1.0
+    assert opt.lr == 2.0
+
+
+def test_a_bad_value_from_a_schedule_stops_the_step_before_anything_moved():
+    a, b = parameter([0.0]), parameter([0.0])
+    opt = SGD([{"params": [a]}, {"params": [b], "lr": lambda k: 1.0 - k}], lr=1.0)
+    for expected in ([-1.0, -1.0], [-2.0, -1.0]):
+        a.grad = b.grad = np.ones(1)
+        opt.step()
+        assert [a.data.item(), b.data.item()] == expected
+    with pytest.raises(ValueError, match=r"lr must lie in \[0, inf\), got -1.0"):
+        opt.step()
+    assert [a.data.item(), b.data.item()] == [-2.0, -1.0]
+
+
+def test_penalty_value_adds_up_groups_and_weight_decay():
+    a, b, c = parameter([1.0, -2.0]), parameter([3.0]), parameter([4.0])
+    groups = [
+        {"params": [a], "penalty": L1(0.5)},
+        {"params": [b], "penalty": L2(2.0)},
+        {"params": [c], "weight_decay": 0.1},
+    ]
+    assert SGD(groups).penalty_value() == pytest.approx(0.5 * 3 + 2 / 2 * 9 + 0.1 / 2 * 16, rel=1e-15)
+    assert SGD([parameter([1.0])]).penalty_value() == 0.0
+
+
+def test_defaults():
+    def settings(kind):
+        group = kind([parameter([1.0])]).param_groups[0]
+        return {k: v for k, v in group.items() if k not in ("params", "names", "penalty")}
+
+    plain = {"lr": 0.01, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
+    adam = {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    assert (settings(SGD), settings(Adam), settings(AdamW)) == (plain, adam, {**adam, "weight_decay": 0.01})
+
+
+def test_repr_shows_the_settings():
+    text = "SGD(lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False)"
+    assert repr(SGD([parameter([1.0])], lr=0.5)) == text
+
+
+def test_an_optimizer_of_ones_own_is_one_method():
+    class Momentum(Optimizer):
+        state = ("velocity",)
+
+        def rule(self, p, g, velocity, *, t, lr, momentum):
+            velocity *= momentum
+            velocity += g
+            return velocity, lr
+
+    ps, reference = random_parameters((3, 2), (4,)), random_parameters((3, 2), (4,))
+    train(Momentum(ps, lr=0.1, momentum=0.9), ps, 5)
+    train(SGD(reference, lr=0.1, momentum=0.9), reference, 5)
+    assert bits(ps) == bits(reference)
+    with pytest.raises(TypeError, match=r"Optimizer has no rule"):
+        train(Optimizer(ps, lr=0.1), ps, 1)
+
+
+# States ---------------------------------------------------------------------------------------------------------------
+
+
+def named(ps):
+    return [(f"layer.{i}", p) for i, p in enumerate(ps)]
+
+
+def through_json(state):
+    arrays = state.pop("state")
+    return {**json.loads(json.dumps(state)), "state": arrays}
+
+
+@every_optimizer
+@pytest.mark.parametrize("reverse", [False, True], ids=["same order", "other order"])
+def test_a_state_of_step_37_goes_on_with_the_same_bits(make, reverse):
+    shapes = (5, 3), (4,), (), (1,)
+    ps = random_parameters(*shapes)
+    opt = make(named(ps))
+    train(opt, ps, 37)
+    saved = through_json(opt.state_dict())
+    later = [SimpleNamespace(data=p.data.copy(), grad=None) for p in ps]
+    pairs = named(later)
+    resumed = make(pairs[::-1] if reverse else pairs)
+    resumed.load_state_dict(saved)
+    train(opt, ps, 50)
+    train(resumed, later, 50)
+    assert resumed.steps == 87
+    assert bits(later) == bits(ps)
+
+
+def test_a_state_is_a_copy_both_ways():
+    ps = random_parameters((3,))
+    opt = Adam(ps)
+    train(opt, ps, 2)
+    saved = opt.state_dict()
+    frozen = pickle.dumps(saved)
+    train(opt, ps, 2)
+    assert pickle.dumps(saved) == frozen
+    opt.load_state_dict(saved)
+    train(opt, ps, 2)
+    assert pickle.dumps(saved) == frozen
+
+
+def test_settings_come_with_the_state_but_schedules_stay():
+    ps, others = random_parameters((3,)), random_parameters((3,))
+    opt = Adam(ps, lr=lambda k: 0.5, betas=(0.5, 0.6))
+    train(opt, ps, 3)
+    saved = opt.state_dict()
+    assert saved["hyper"] == [{"betas": (0.5, 0.6), "eps": 1e-8, "weight_decay": 0.0}]
+    other = Adam(others, lr=lambda k: 0.25 + k, eps=1e-3)
+    other.load_state_dict(saved)
+    assert other.lr == 3.25
+    assert (other.param_groups[0]["eps"], other.param_groups[0]["betas"]) == (1e-8, (0.5, 0.6))
+    plain = Adam(random_parameters((3,)), lr=0.125)
+    plain.load_state_dict(saved)
+    assert plain.lr == 0.125
+    other.load_state_dict(plain.state_dict())
+    assert other.lr == 3.25
+
+
+def test_a_schedule_in_a_pair_stays_too():
+    opt = Adam(random_parameters((3,)), betas=(lambda k: 0.5, 0.9))
+    assert "betas" not in opt.state_dict()["hyper"][0]
+    opt.load_state_dict(Adam(random_parameters((3,))).state_dict())
+    assert callable(opt.param_groups[0]["betas"][0])
+
+
+def refused(opt, saved, message):
+    before = pickle.dumps(opt.state_dict())
+    with pytest.raises(ValueError, match=message):
+        opt.load_state_dict(saved)
+    assert pickle.dumps(opt.state_dict()) == before
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    def trained(kind, shapes=((3,), (2,)), **options):
+        ps = random_parameters(*shapes)
+        opt = kind(named(ps), **options)
+        train(opt, ps, 2)
+        return opt
+
+    adam = trained(Adam)
+    saved = adam.state_dict()
+    refused(adam, trained(SGD).state_dict(), "state is of SGD, this optimizer is Adam")
+    refused(adam, trained(Adam, ((3,),)).state_dict(), r"other parameters: \['layer.1'\]")
+    refused(adam, trained(Adam, ((3,), (4,))).state_dict(), r"exp_avg of 'layer.1'.* \(2,\), the state \(4,\)")
+    refused(adam, {**saved, "hyper": saved["hyper"] * 2}, "the state has 2 groups, this optimizer has 1")
+    plain, heavy = trained(SGD), trained(SGD, momentum=0.9)
+    refused(heavy, plain.state_dict(), "the state has no momentum_buffer of 'layer.0'")
+    refused(plain, heavy.state_dict(), "this optimizer has no momentum_buffer of 'layer.0'")
+
+
+# The engine's tensors -------------------------------------------------------------------------------------------------
+
+
+def test_with_the_engines_tensors_the_gradient_is_written_in_place():
+    tinynet = pytest.importorskip("tinynet", reason="the optimizers are usable without the engine")
+    w = tinynet.Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    opt = SGD([w], lr=0.5)
+    (w * w).sum().backward()
+    assert w.grad is w.grad_buffer
+    opt.step()
+    assert w.data.tolist() == [0.0, 0.0]
+    opt.zero_grad()
+    assert w.grad is None
