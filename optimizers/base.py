@@ -157,14 +157,19 @@ class Optimizer:
         self.steps += 1
 
     def _hyper(self, slab: Slab) -> dict[str, Any]:
-        """The hyperparameters of this step."""
+        """The hyperparameters of this step; looked at again only if the group was changed, or has a schedule."""
+        given = {key: slab.group[key] for key in self.hyperparameters()}
+        if given == slab.given:
+            return slab.hyper
         missing = set(self.state_for(slab.group)) - slab.state.keys()
         if missing:
             raise ValueError(
                 f"the hyperparameters of {slab.names[0]!r} were changed and now need a {min(missing)}, which it has not: "
                 "set them when the optimizer is made (a schedule may begin with 0)"
             )
-        return {key: resolved(key, slab.group[key], self.steps) for key in self.hyperparameters()}
+        slab.given = None if any(map(scheduled, given.values())) else given
+        slab.hyper = {key: resolved(key, value, self.steps) for key, value in given.items()}
+        return slab.hyper
 
     def _update(self, slab: Slab, part: slice, t: int, weight_decay: float = 0.0, **hyper: Any) -> None:
         p, g = slab.data[..., part], slab.grad[..., part]
@@ -185,7 +190,7 @@ class Optimizer:
 
     def _nonfinite(self, work: list) -> bool:
         """True if a step must be skipped; raises if it must not."""
-        if all(bool(np.isfinite(slab.grad[..., a:b]).all()) for slab, runs in work for a, b, _ in runs):
+        if all(all_finite(slab.grad[a:b]) for slab, runs in work for a, b, _ in runs):
             return False
         if self.on_nonfinite == "raise":
             name, value = next(bad for slab, _ in work for bad in slab.nonfinite())
@@ -296,6 +301,8 @@ class Slab:
         ends = np.cumsum([p.data.size for p in self.params]).tolist()
         self.spans = list(zip([0, *ends[:-1]], ends, strict=True))
         self.shapes = [p.data.shape for p in self.params]
+        self.given: dict[str, Any] | None = None
+        self.hyper: dict[str, Any] = {}
         self._bind()
 
     def _bind(self) -> None:
@@ -391,6 +398,13 @@ def resolved(key: str, value: Any, k: int) -> Any:
     if not (least < x < most or (opening == "[" and x == least) or (closing == "]" and x == most)):
         raise ValueError(f"{key} must lie in {opening}{least}, {most}{closing}, got {value!r}")
     return x  # not a NumPy float64, which would turn float32 arithmetic into float64
+
+
+def all_finite(g: Any) -> bool:
+    """Whether a gradient has neither nan nor infinity: both survive a sum of squares, which is quick; only if that
+    overflows need we look at every element.
+    """
+    return bool(np.isfinite(np.vdot(g, g))) or bool(np.isfinite(g).all())
 
 
 def scheduled(value: Any) -> bool:
