@@ -155,7 +155,7 @@ SAMPLES: dict[Callable, list[Sample]] = {
     np.column_stack: [(lambda x, y: np.column_stack([x, y]), a, some(3))],
     np.split: [(lambda x: np.split(x, 2, axis=-1)[1], a), (lambda x: np.split(x, [1, 2])[1], a)],
     np.array_split: [(lambda x: np.array_split(x, 3, axis=1)[0], a)],
-    np.atleast_1d: [(np.atleast_1d, np.array(0.5)), (np.atleast_1d, a)],
+    np.atleast_1d: [(np.atleast_1d, np.array(0.5)), (lambda x: np.atleast_1d(-x), a)],
     np.atleast_2d: [(np.atleast_2d, row)],
     np.repeat: [(lambda x: np.repeat(x, 2, axis=-1), a), (lambda x: np.repeat(x, [1, 0, 3], axis=0), a), (lambda x: np.repeat(x, 2), a)],
     np.tile: [(lambda x: np.tile(x, (2, 1, 3)), a)],

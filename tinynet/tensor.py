@@ -144,6 +144,11 @@ class Tensor:
                 "backward() on a tensor that nothing recorded: no operand required a gradient, or it was computed "
                 "inside no_grad()"
             )
+        if self.node is None:
+            raise RuntimeError(
+                "backward() on a leaf: this tensor was given, not computed, so there is nothing to walk back through. Call "
+                "it on the loss that was computed from it"
+            )
         for leaf, g in pull_back(self, self._seed(grad), release=not retain_graph).items():
             leaf.accumulate(g)
 

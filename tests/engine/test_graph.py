@@ -100,6 +100,11 @@ def test_a_second_backward_says_that_the_graph_is_released():
         loss.backward()
 
 
+def test_backward_on_a_leaf_says_where_to_call_it():
+    with pytest.raises(RuntimeError, match=r"backward\(\) on a leaf.*Call it on the loss"):
+        leaf(1.0).backward()
+
+
 def test_retain_graph_allows_a_second_backward():
     x = leaf(2.0)
     loss = (x * x).sum()

@@ -159,7 +159,7 @@ def test_repr_shows_values_and_origin():
         (lambda t: bool(t), ValueError, r"shape \(2, 3\) is ambiguous"),
         (lambda t: float(t), ValueError, r"one element has an item\(\), this one has shape \(2, 3\)"),
         (lambda t: np.asarray(t), TypeError, r"silently drop.*t.detach\(\)"),
-        (lambda t: t.backward(), ValueError, r"needs a scalar, this tensor has shape \(2, 3\): reduce it"),
+        (lambda t: (t * 1).backward(), ValueError, r"needs a scalar, this tensor has shape \(2, 3\): reduce it"),
         (lambda t: (t * 1).backward([1.0]), tn.ShapeError, r"the tensor has shape \(2, 3\), the gradient \(1,\)"),
         (lambda t: list(t.sum()), TypeError, "cannot iterate over a 0-d tensor"),
         (lambda t: t.astype(int), TypeError, "stays floating-point"),
