@@ -69,7 +69,8 @@ def read_by(rule: Callable | None) -> tuple[int, ...]:
     import dis
 
     code = rule.__code__
-    names = {i.argval for i in dis.get_instructions(code) if i.opname.startswith("LOAD_")}
+    found = [i.argval for i in dis.get_instructions(code) if "LOAD_" in i.opname]
+    names = {name for value in found for name in (value if isinstance(value, tuple) else (value,))}
     return tuple(i for i, name in enumerate(code.co_varnames[2 : code.co_argcount]) if name in names)
 
 
