@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -14,19 +15,19 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 import tinynet
-from monitor import Checkpoint, EarlyStopping, Progress, Recorder, RecorderError, load_runs
+from monitor import Checkpoint, EarlyStopping, Progress, Recorder, RecorderError, Run
 from monitor.metrics import classification_report, confusion_matrix
-from optimizers import NonfiniteGradientError
+from monitor.store import encode
 from tinynet import backend
-from tinynet.experiment import OPTIMIZERS, SCHEDULES, Experiment, Settings
+from tinynet.experiment import OPTIMIZERS, RARE, SCHEDULES, Experiment, Settings
 from tinynet.layers import ACTIVATIONS
-from tinynet.readers import DataError
 
 console = Console(highlight=False)
 
@@ -44,7 +45,9 @@ def user_errors(command: Callable) -> Callable:
     def run(*args: Any, **options: Any) -> Any:
         try:
             return command(*args, **options)
-        except (DataError, ValueError, TypeError, RecorderError, backend.DeviceError, NonfiniteGradientError) as error:
+        except BrokenPipeError:  # the reader of our output has gone (tinynet runs | head): click leaves quietly
+            raise
+        except (ValueError, TypeError, OSError, backend.DeviceError, FloatingPointError) as error:
             if os.environ.get("TINYNET_TRACEBACK"):
                 raise
             raise Mistake(str(error)) from error
@@ -59,22 +62,24 @@ def main() -> None:
 
 
 def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
-    if value is None:
-        return None
+    if value is None or not value.strip():
+        return None if value is None else ()
     try:
-        return tuple(int(part) for part in value.split(",") if part.strip())
+        return tuple(int(part) for part in value.split(","))
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 64,64") from None
 
 
 @main.command()
 @click.argument("data", default="digits")
-@click.option("--target", help="column (CSV) or array (NPZ) to predict; the last column if not given")
+@click.option("--target", help="what to predict: a column (CSV) or an array (NPZ)  [the last column; y]")
 @click.option("--task", default="auto", help="classification or regression, for your own file  [auto]")
 @click.option("--n", type=int, help="number of examples, for generated data")
 @click.option("--noise", type=float, help="noise, for generated data")
 @click.option(
-    "--hidden", callback=_sizes, help="sizes of the hidden layers, such as 64,64  [digits 256,128; 64,64 or 32,32]"
+    "--hidden",
+    callback=_sizes,
+    help="sizes of the hidden layers, such as 64,64, or '' for none  [32,32; digits 256,128; spirals, checkerboard 64,64]",
 )
 @click.option("--activation", help=f"{', '.join(ACTIVATIONS)}  [relu; sine tanh]")
 @click.option("--dropout", type=float, help="share of hidden units left out in each step  [0; digits 0.3]")
@@ -84,11 +89,13 @@ def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
 @click.option("--schedule", default="cosine", help=f"of the learning rate: {', '.join(SCHEDULES)}  [cosine]")
 @click.option("--warmup", type=int, default=0, help="steps in which the rate rises first  [0]")
 @click.option("--l1", type=float, default=0.0, help="strength of the L1 penalty (proximal: exact zeros)")
-@click.option("--l2", type=float, help="strength of the L2 penalty (weight decay)  [0; digits 1e-4]")
+@click.option("--l2", type=float, help="strength of the L2 penalty (weight decay)  [0; digits 1e-4; adamw 0.01]")
 @click.option("--epochs", type=int, help="passes over the training data  [100; digits 80; checkerboard, sine 200]")
 @click.option("--batch-size", type=int, help="examples per step  [16; digits 64]")
 @click.option(
-    "--patience", type=int, help="stop when val/loss has not improved for so many epochs, and go back to the best"
+    "--patience",
+    type=click.IntRange(min=1),
+    help="stop when val/loss has not improved for so many epochs, and go back to the best",
 )
 @click.option("--seed", type=int, default=0, help="for the data, the split, the weights and the order  [0]")
 @click.option("--device", default="cpu", help="cpu or cuda  [cpu]")
@@ -110,23 +117,28 @@ def train(root: str, as_json: bool, patience: int | None, **options: Any) -> Non
     """
     experiment = Experiment(Settings(**options))
     say = (lambda *_, **__: None) if as_json else console.print
-    _introduce(experiment, say)
     recorder = Recorder(root, name=experiment.dataset.name, config=experiment.config())
+    assert recorder.path is not None
+    _introduce(experiment, say)
     callbacks: list[Any] = [] if as_json else [Progress(console)]
     callbacks += [Checkpoint(every=10), *([EarlyStopping("val/loss", patience)] if patience else [])]
     try:
         experiment.train(recorder, callbacks)
     except KeyboardInterrupt:
-        _finish_interrupted(experiment, recorder)
-    assert recorder.path is not None
+        _finish_interrupted(experiment, recorder, recorder.path, as_json)
+    except FloatingPointError as error:
+        what = str(error).partition(". Lower")[0]  # the advice that follows is for Python
+        raise Mistake(
+            f"{what}. Lower the learning rate (--lr was {experiment.lr:g}). What was recorded is in {recorder.path}"
+        ) from error
     pictures = experiment.draw(recorder.run, recorder.path)
     scores = experiment.judge()
     recorder.describe(test=scores)
     if as_json:
-        print(json.dumps({"run": str(recorder.path), "status": recorder.run.status, "test": scores}))
+        print(json.dumps(encode({"run": str(recorder.path), "status": recorder.run.status, "test": scores})))
         return
     _report(experiment, scores, say)
-    _where_next(experiment, recorder.path, pictures, say)
+    _where_next(recorder.path, pictures, say)
 
 
 def _introduce(experiment: Experiment, say: Callable) -> None:
@@ -139,6 +151,12 @@ def _introduce(experiment: Experiment, say: Callable) -> None:
         f"{train} to train, {validate} to validate, {test} to test",
         soft_wrap=True,
     )
+    if experiment.rare:
+        names = ", ".join(map(repr, experiment.rare[:5])) + ", ..." * (len(experiment.rare) > 5)
+        say(
+            f"[bold]note[/]: fewer than {RARE} examples of {escape(names)}: too few to learn from and to judge by",
+            soft_wrap=True,
+        )
     shape = "-".join(map(str, (d.x.shape[1], *s.hidden, d.outputs)))
     count = sum(p.size for p in experiment.model.parameters())
     extras = "".join(f", {name} {value:g}" for name, value in (("dropout", s.dropout), ("l1", s.l1), ("l2", s.l2)) if value)
@@ -153,8 +171,8 @@ def _report(experiment: Experiment, scores: dict[str, Any], say: Callable) -> No
     n = f"on {scores['examples']:,} test examples, never seen in training"
     if experiment.classifies:
         say(
-            f"\n[bold]accuracy {scores['accuracy']:.2%}[/] {n} "
-            f"(always the most common class: {scores['baseline_accuracy']:.2%})\n",
+            f"\n[bold]accuracy {scores['accuracy']:.2%}[/] {n}\n"
+            f"(always answering the most common class: {scores['baseline_accuracy']:.2%})\n",
             soft_wrap=True,
         )
         true, predicted = experiment.test_predictions()
@@ -164,8 +182,8 @@ def _report(experiment: Experiment, scores: dict[str, Any], say: Callable) -> No
             say("\nconfusion matrix: rows are the true classes, columns the predicted ones")
             say(_confusion_table(confusion_matrix(true, predicted, labels), experiment.dataset.classes))
         return
-    say(f"\n[bold]R² {scores['r2_score']:.4f}[/], mean absolute error {scores['mean_absolute_error']:.4g} {n} "
-        f"(always the median: {scores['baseline_mean_absolute_error']:.4g})", soft_wrap=True)  # fmt: skip
+    say(f"\n[bold]R² {scores['r2_score']:.4f}[/], mean absolute error {scores['mean_absolute_error']:.4g} {n}\n"
+        f"(always answering the median: {scores['baseline_mean_absolute_error']:.4g})", soft_wrap=True)  # fmt: skip
 
 
 def _confusion_table(counts: np.ndarray, names: list[str]) -> Table:
@@ -181,27 +199,47 @@ def _confusion_table(counts: np.ndarray, names: list[str]) -> Table:
     return table
 
 
-def _where_next(experiment: Experiment, folder: Path, pictures: list[Path], say: Callable) -> None:
+def _where_next(folder: Path, pictures: list[Path], say: Callable) -> None:
     say(f"\nSaved in [bold]{escape(str(folder))}[/]:", soft_wrap=True)
     say(f"  run.json, events.jsonl, checkpoints/, {', '.join(p.name for p in pictures)}", soft_wrap=True)
-    say("Next:\n  tinynet runs                             all runs so far")
-    say(
-        escape(f"  tinynet train {experiment.settings.data} --seed 1").ljust(43) + "the same with another seed",
-        soft_wrap=True,
-    )
-    say("  tinynet train spirals --hidden 64,64     another problem; tinynet train --help", soft_wrap=True)
+    say("Next:")
+    for command, what in (
+        ("tinynet runs", "all runs so far"),
+        (_again(), "the same with another seed"),
+        ("tinynet train spirals --hidden 64,64", "another problem; tinynet train --help"),
+    ):
+        say(f"  {command:<39}  {what}", soft_wrap=True, markup=False)
 
 
-def _finish_interrupted(experiment: Experiment, recorder: Recorder) -> None:
+def _again() -> str:
+    """The command that was given, with the next seed."""
+    context = click.get_current_context()
+    words = ["tinynet", "train"]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params[str(parameter.name)]
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name == "seed":
+            continue
+        if isinstance(parameter, click.Argument):
+            words.append(value)
+        else:
+            words += [parameter.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return shlex.join([*words, "--seed", str(context.params["seed"] + 1)])
+
+
+def _finish_interrupted(experiment: Experiment, recorder: Recorder, folder: Path, as_json: bool) -> None:
     """Ctrl-C: what was learnt so far is kept and shown."""
-    assert recorder.path is not None
-    if recorder.run.names():
-        experiment.draw(recorder.run, recorder.path)
-    console.print(
-        f"\ninterrupted after epoch {len(recorder.run.series('lr')[0]) - 1 if recorder.run.names() else 0}; the run, its last "
-        f"checkpoint and its curves are in {recorder.path}",
-        soft_wrap=True,
-    )
+    run = recorder.run
+    if run.names():
+        experiment.draw(run, folder)
+    if as_json:
+        print(json.dumps({"run": str(folder), "status": run.status, "test": None}))
+    else:
+        epochs = len(run.series("lr")[0]) - 1 if run.names() else 0
+        console.print(
+            f"\ninterrupted after epoch {epochs}; the run, its last checkpoint and its curves are in {folder}",
+            soft_wrap=True,
+            markup=False,
+        )
     sys.exit(130)
 
 
@@ -216,12 +254,14 @@ def runs(root: str, as_json: bool) -> None:
     Example:
       tinynet runs
     """
-    rows = [_row(run) for run in load_runs(root)]
+    if Path(root).exists() and not Path(root).is_dir():
+        raise Mistake(f"{root!r} is not a folder: name the folder that holds the runs, such as runs")
+    rows = [_row(path.parent) for path in sorted(Path(root).glob("*/run.json"))]
     if as_json:
-        print(json.dumps(rows))
+        print(json.dumps(encode(rows)))
         return
     if not rows:
-        console.print(f"no runs in {root!r}: make one with 'tinynet train'", markup=False)
+        console.print(f"no runs in {root!r}: make one with 'tinynet train'", markup=False, soft_wrap=True)
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in rows[0]:
@@ -231,16 +271,23 @@ def runs(root: str, as_json: bool) -> None:
     console.print(table)
 
 
-def _row(run: Any) -> dict[str, Any]:
-    names, test = run.names(), run.meta.get("test") or {}
-    return {
-        "run": run.path.name,
-        "status": run.status,
-        "steps": max((event["s"] for event in run.events), default=0),
-        "train/loss": run.last("train/loss") if "train/loss" in names else None,
-        "val/loss": run.last("val/loss") if "val/loss" in names else None,
-        "test score": test.get("accuracy", test.get("r2_score")),
-    }
+def _row(folder: Path) -> dict[str, Any]:
+    """What the table says of a run; of one that cannot be read, that it cannot, and why on the error stream."""
+    try:
+        run = Run.open(folder)
+        names, test = run.names(), run.meta.get("test") or {}
+        return {
+            "run": folder.name,
+            "status": run.status,
+            "steps": max((event["s"] for event in run.events), default=0),
+            "train/loss": run.last("train/loss") if "train/loss" in names else None,
+            "val/loss": run.last("val/loss") if "val/loss" in names else None,
+            "test score": test.get("accuracy", test.get("r2_score")),
+        }
+    except (RecorderError, OSError, ValueError, TypeError, AttributeError) as error:
+        click.echo(f"{folder.name} is unreadable: {error}", err=True)
+        unknown = dict.fromkeys(("steps", "train/loss", "val/loss", "test score"))
+        return {"run": folder.name, "status": "unreadable", **unknown}
 
 
 @main.command()

@@ -80,7 +80,9 @@ def _labels(n: int, classes: int, noise: float, seed: int) -> tuple[np.random.Ge
     if not isinstance(n, int | np.integer) or n < classes:
         raise DataError(f"n must be an integer of at least one example per class ({classes}), got {n!r}")
     if not 0 <= noise < math.inf:
-        raise DataError(f"noise must be non-negative, got {noise!r}")
+        raise DataError(f"noise must be non-negative and finite, got {noise!r}")
+    if seed < 0:
+        raise DataError(f"seed must be non-negative, got {seed!r}")
     generator = np.random.default_rng(seed)
     return generator, generator.permutation(np.arange(n) % classes)
 
@@ -130,17 +132,21 @@ def load(
 ) -> Dataset:
     """The data set of that name, or the CSV or NPZ file at that path.
 
+    The name of a data set comes before a file of that name (which is ./name).
+
     `n`, `noise` and `seed` are for generated sets; `target` names the column (CSV) or array (NPZ) to predict; `task` is
     "classification", "regression" or "auto" (text and whole numbers of at most 20 kinds are classes).
     """
     path = Path(name)
-    if path.suffix.lower() in (".csv", ".tsv", ".npz") or path.exists():
+    known = {**GENERATED, **REAL}
+    if path.suffix.lower() in (".csv", ".tsv", ".npz") or (name not in known and path.exists()):
         if n is not None or noise is not None:
             raise DataError(f"{name} is a file: the number of examples and the noise can only be chosen for generated data")
         return read_npz(path, target, task) if path.suffix.lower() == ".npz" else read_csv(path, target, task)
-    make = lookup("data set", name, {**GENERATED, **REAL})
-    if target is not None:
-        raise DataError(f"--target is for your own files; {name} comes with its targets")
+    make = _find(name, known)
+    for option, value, usual in (("target", target, None), ("task", task, "auto")):
+        if value != usual:
+            raise DataError(f"{option} is for your own files; {name} comes with its targets")
     if name in REAL:
         if n is not None or noise is not None:
             raise DataError(f"{name} is real data: it has no number of examples and no noise to choose")
@@ -151,3 +157,10 @@ def load(
         return Dataset(name, x, y, "regression")
     classes = IRIS if name == "iris" else [str(c) for c in range(int(y.max()) + 1)]
     return Dataset(name, x, y, "classification", classes)
+
+
+def _find(name: str, known: dict[str, Callable[..., Pair]]) -> Callable[..., Pair]:
+    try:
+        return lookup("data set", name, known)
+    except ValueError as error:
+        raise DataError(f"{error} (or give the path of your own CSV or NPZ file)") from None

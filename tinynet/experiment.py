@@ -6,6 +6,7 @@ This is what `tinynet train` runs; in Python, `Experiment(Settings(data="moons")
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 
 import optimizers
-from monitor import metrics, pictures
+from monitor import Callback, metrics, pictures
 from monitor.curves import plot_learning_curves
 from monitor.recorder import Recorder, Run
 from tinynet import datasets, functional
+from tinynet.backend import to_device
 from tinynet.layers import MLP
 from tinynet.naming import lookup
 from tinynet.preprocessing import StandardScaler, train_test_split
@@ -25,6 +27,7 @@ from tinynet.training import evaluate, fit, predict
 
 OPTIMIZERS = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.AdamW}
 RATES = {"sgd": 0.1, "adam": 3e-3, "adamw": 3e-3}  # learning rates that suit small nets
+RARE = 5  # a class of fewer examples cannot be in training, validation and test data in proportion
 SCHEDULES = ("constant", "step", "exponential", "cosine")
 
 # What suits each data set, where the user does not say otherwise
@@ -72,18 +75,18 @@ class Settings:
 class Experiment:
     """A data set split into training (60 %), validation (20 %) and test data (20 %), and a model to be trained on it.
 
-    The split is stratified by class. Inputs from files are standardised by the training data's mean and spread, and so
-    are the targets of a regression from a file.
+    The split is stratified by class (classes with fewer than RARE examples count as one). Inputs from files are
+    standardised by the training data's mean and spread, and so are the targets of a regression from a file.
     """
 
     def __init__(self, settings: Settings):
-        recipe = {**DEFAULTS, **RECIPES.get(settings.data, {})}
+        recipe = {**DEFAULTS, **({"l2": 0.01} if settings.optimizer == "adamw" else {}), **RECIPES.get(settings.data, {})}
         s: Any = replace(settings, **{k: v for k, v in recipe.items() if getattr(settings, k) is None})
         self.settings = s
+        _check(s)
         self.dataset = d = datasets.load(s.data, n=s.n, noise=s.noise, seed=s.seed, target=s.target, task=s.task)
         self.classifies = d.task == "classification"
-        if s.epochs < 1 or s.batch_size < 1:
-            raise ValueError(f"epochs and batch size must be at least 1, got {s.epochs} and {s.batch_size}")
+        self.rare: list[str] = []  # the names of classes with fewer than RARE examples
         self._split()
         sizes = [d.x.shape[1], *s.hidden, d.outputs]
         self.model = MLP(sizes, activation=s.activation, dropout=s.dropout, seed=s.seed).to(s.device)
@@ -93,8 +96,12 @@ class Experiment:
 
     def _split(self) -> None:
         d = self.dataset
-        rare = self.classifies and np.bincount(d.y).min() < 5
-        parts = train_test_split(d.x, d.y, 0.2, 0.2, d.y if self.classifies and not rare else None, self.settings.seed)
+        strata = None
+        if self.classifies:  # classes too rare to be in all parts are spread over them together
+            count = np.bincount(d.y)
+            self.rare = [name for name, n in zip(d.classes, count, strict=True) if n < RARE]
+            strata = np.where(count[d.y] < RARE, -1, d.y)
+        parts = train_test_split(d.x, d.y, 0.2, 0.2, strata, self.settings.seed)
         x_train, x_val, x_test, y_train, y_val, y_test = parts
         self.x_scaler = StandardScaler().fit(x_train) if d.from_file else None
         self.y_scaler = StandardScaler().fit(y_train) if d.from_file and not self.classifies else None
@@ -111,22 +118,27 @@ class Experiment:
         options: dict[str, Any] = {}
         if s.momentum is not None:
             if s.optimizer != "sgd":
-                raise ValueError(f"--momentum is for sgd; {s.optimizer} has its own averages")
+                raise ValueError(f"momentum is for sgd; {s.optimizer} has its own averages")
             options["momentum"] = s.momentum
-        if s.l1 and s.l2:
-            options["penalty"] = optimizers.ElasticNet(s.l1, s.l2)
-            options |= {"weight_decay": 0.0} if s.optimizer == "adamw" else {}
-        elif s.l1:
-            options["penalty"] = optimizers.L1(s.l1)
-        elif s.l2:  # for adamw this is its own, decoupled, weight decay
+        adamw = s.optimizer == "adamw"  # l2 is then its own, decoupled, weight decay
+        if s.l1:
+            options["penalty"] = optimizers.L1(s.l1) if adamw or not s.l2 else optimizers.ElasticNet(s.l1, s.l2)
+        if adamw or (s.l2 and not s.l1):
             options["weight_decay"] = s.l2
+        if not 0 <= s.warmup < steps:
+            raise ValueError(f"warmup must be at least 0 and less than the {steps} steps of this training, got {s.warmup}")
+        if not 0 <= self.lr < math.inf:
+            raise ValueError(f"lr must be non-negative and finite, got {self.lr}")
         schedule = make_schedule(s.schedule, self.lr, steps, s.warmup)
         return make(self.model.named_parameters(), lr=schedule, **options)
 
     # Train, judge, draw -----------------------------------------------------------------------------------------------
 
     def train(self, recorder: Recorder | None = None, callbacks: Sequence[Any] = ()) -> Run:
-        """Train, recording what was trained on what."""
+        """Train, recording what was trained on what.
+
+        Numbers that overflow are an error (the optimizer's, or Finite's), not a warning on every line.
+        """
         if recorder is not None:
             recorder.describe(
                 layers=[repr(layer) for layer in self.model.layers],
@@ -134,19 +146,20 @@ class Experiment:
                 backend=self.settings.device,
                 data={"name": self.dataset.name, "shape": self.dataset.x.shape, "fingerprint": self.fingerprint()},
             )
-        return fit(
-            self.model,
-            self.train_data,
-            loss=self.loss,
-            optimizer=self.optimizer,
-            epochs=self.settings.epochs,
-            batch_size=self.settings.batch_size,
-            validation=self.val_data,
-            metrics=self.metrics,
-            callbacks=callbacks,
-            recorder=recorder,
-            seed=self.settings.seed,
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            return fit(
+                self.model,
+                self.train_data,
+                loss=self.loss,
+                optimizer=self.optimizer,
+                epochs=self.settings.epochs,
+                batch_size=self.settings.batch_size,
+                validation=self.val_data,
+                metrics=self.metrics,
+                callbacks=[*callbacks, Finite()],
+                recorder=recorder,
+                seed=self.settings.seed,
+            )
 
     def config(self) -> dict[str, Any]:
         """The settings as they were used, for run.json."""
@@ -161,11 +174,14 @@ class Experiment:
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """What the model answers: class probabilities, or targets in their own units."""
-        raw = predict(self.model, _to(x, self.model))
-        raw = raw if isinstance(raw, np.ndarray) else raw.get()
+        raw = to_device(predict(self.model, x), "cpu")
         if self.classifies:
             return functional.softmax(raw)
         return raw if self.y_scaler is None else self.y_scaler.inverse_transform(raw)
+
+    def _answer(self, x: np.ndarray) -> np.ndarray:
+        """outputs(x), for inputs in the units of the file."""
+        return self.outputs(self.x_scaler.transform(x) if self.x_scaler else x)
 
     def judge(self) -> dict[str, Any]:
         """Scores on the test data, beside those of a model that has learnt nothing."""
@@ -200,11 +216,13 @@ class Experiment:
             true, predicted = self.test_predictions()
             figures["confusion.png"] = pictures.plot_confusion_matrix(true, predicted, self.dataset.classes)
         x, y = (np.concatenate(parts) for parts in zip(self.train_data, self.test_data, strict=True))
-        if self.classifies and x.shape[1] == 2:
-            figures["boundary.png"] = pictures.plot_decision_boundary(self.outputs, x, y, self.dataset.name)
-        if not self.classifies and x.shape[1] == 1:
+        if self.x_scaler:  # drawn in the units of the file
+            x = self.x_scaler.inverse_transform(x)
+        if self.classifies and x.shape[1] == 2 and np.ptp(x, axis=0).all() and self.dataset.outputs <= 20:
+            figures["boundary.png"] = pictures.plot_decision_boundary(self._answer, x, y, self.dataset.name)
+        if not self.classifies and x.shape[1] == y.shape[1] == 1:
             true = y if self.y_scaler is None else self.y_scaler.inverse_transform(y)
-            figures["fit.png"] = pictures.plot_fit(self.outputs, x, true, self.dataset.name)
+            figures["fit.png"] = pictures.plot_fit(self._answer, x, true, self.dataset.name)
         for name, figure in figures.items():
             figure.savefig(folder / name)
         return [folder / name for name in figures]
@@ -230,7 +248,27 @@ def make_schedule(name: str, lr: float, steps: int, warmup: int = 0) -> optimize
     return optimizers.Warmup(warmup) >> schedule if warmup else schedule
 
 
-def _to(x: np.ndarray, model: MLP) -> Any:
-    from tinynet.backend import same_device
+class Finite(Callback):
+    """Fail when the loss is no longer a number: the last step of a training has no gradient to show it."""
 
-    return same_device(x, next(iter(model.parameters())).data)
+    def on_epoch_end(self, training: Any) -> None:
+        for name in ("train/loss", "val/loss"):
+            value = training.logs.get(name, 0.0)
+            if not math.isfinite(value):
+                raise FloatingPointError(f"{name} is {value} after epoch {training.epoch}. Lower the learning rate")
+
+
+def _check(s: Settings) -> None:
+    """The numbers that no other part would refuse, or only in words of its own."""
+    for name, value in (("epochs", s.epochs), ("batch size", s.batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if s.seed < 0:
+        raise ValueError(f"seed must be at least 0, got {s.seed}")
+    if any(size < 1 for size in s.hidden or ()):
+        raise ValueError(f"hidden layers must have at least 1 unit each, got {','.join(map(str, s.hidden or ()))}")
+    if s.dropout is not None and not 0 <= s.dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {s.dropout}")
+    for name, strength in (("l1", s.l1), ("l2", s.l2)):
+        if strength is not None and not 0 <= strength < math.inf:
+            raise ValueError(f"{name} must be non-negative and finite, got {strength}")

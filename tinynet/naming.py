@@ -18,5 +18,5 @@ def lookup(what: str, name: Any, table: Mapping[str, Any]) -> Any:
         return table[name]
     except (KeyError, TypeError):
         near = difflib.get_close_matches(str(name).lower(), table, 1)
-        hint = f" did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown {what} {name!r}:{hint} There are: {', '.join(sorted(table))}") from None
+        hint = f": did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"unknown {what} {name!r}{hint} There are: {', '.join(sorted(table))}") from None

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from tinynet.backend import as_array, get_default_dtype
+
 
 def train_test_split(
     x: Any,
@@ -26,6 +28,8 @@ def train_test_split(
     proportion, as nearly as whole examples allow.
     """
     x, y = np.asarray(x), np.asarray(y)
+    if not x.ndim or not y.ndim:
+        raise ValueError(f"x and y must have one row per example, got the shapes {x.shape} and {y.shape}")
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} rows and y has {len(y)}")
     if not (0 < test_size < 1 and 0 <= validation_size < 1 and test_size + validation_size < 1):
@@ -57,34 +61,58 @@ def _positions(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray
 
 
 class StandardScaler:
-    """(x - mean) / standard deviation, per column; a constant column becomes 0."""
+    """(x - mean) / standard deviation, per column; a constant column becomes 0.
+
+    Computed in float64: the mean of many float32 numbers far from 0 would otherwise be off by more than their spread.
+    """
 
     mean_: np.ndarray
     scale_: np.ndarray
 
     def fit(self, x: Any) -> Self:
-        x = np.asarray(x)
-        self.mean_ = x.mean(axis=0)
-        spread = x.std(axis=0)
-        self.scale_ = np.where(spread > 0, spread, 1).astype(x.dtype)
+        x = _floats(x)
+        if not len(x):
+            raise ValueError(f"{type(self).__name__}: there are no rows to learn the scale from")
+        constant = x.max(axis=0) == x.min(axis=0)  # asked for exactly: rounding gives constants a tiny spread
+        offset, spread = self._offset_and_spread(x.astype(np.float64))
+        self.mean_ = np.where(constant, x[0], offset)
+        self.scale_ = np.where(constant | (spread == 0), 1.0, spread)
         return self
 
+    def _offset_and_spread(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return x.mean(axis=0), x.std(axis=0)
+
     def transform(self, x: Any) -> np.ndarray:
-        return (np.asarray(x) - self.mean_) / self.scale_
+        x = self._fitting(x)
+        return ((x - self.mean_) / self.scale_).astype(x.dtype)
 
     def fit_transform(self, x: Any) -> np.ndarray:
         return self.fit(x).transform(x)
 
     def inverse_transform(self, z: Any) -> np.ndarray:
-        return np.asarray(z) * self.scale_ + self.mean_
+        z = self._fitting(z)
+        return (z * self.scale_ + self.mean_).astype(z.dtype)
+
+    def _fitting(self, x: Any) -> np.ndarray:
+        """x as an array of floats with the columns that the scaler was fitted on; no others are broadcast to them."""
+        if not hasattr(self, "mean_"):
+            raise ValueError(f"{type(self).__name__}: call fit(x) with the training data first")
+        x = _floats(x)
+        if x.shape[1:] != self.mean_.shape:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on rows of shape {self.mean_.shape}, got rows of shape {x.shape[1:]}"
+            )
+        return x
 
 
 class MinMaxScaler(StandardScaler):
     """(x - least) / (most - least), per column, so that the training data fill [0, 1]."""
 
-    def fit(self, x: Any) -> Self:
-        x = np.asarray(x)
-        self.mean_ = x.min(axis=0)
-        spread = x.max(axis=0) - self.mean_
-        self.scale_ = np.where(spread > 0, spread, 1).astype(x.dtype)
-        return self
+    def _offset_and_spread(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return x.min(axis=0), np.ptp(x, axis=0)
+
+
+def _floats(x: Any) -> np.ndarray:
+    """An array of floats; whole numbers become the default dtype, since a scaled column has fractions."""
+    x = as_array(x)
+    return x if x.dtype.kind == "f" else x.astype(get_default_dtype())

@@ -6,7 +6,13 @@ A file is read whole or refused with the line and column that stand in the way; 
 from __future__ import annotations
 
 import csv
+import io
 import math
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +28,10 @@ class DataError(ValueError):
 
 @dataclass
 class Dataset:
-    """Inputs and targets with what is known about them."""
+    """Inputs and targets with what is known about them.
+
+    Numbers from files are float64: a date in seconds is exact in it, and in float32 only once it is scaled.
+    """
 
     name: str
     x: np.ndarray
@@ -60,35 +69,78 @@ def read_csv(path: str | Path, target: str | None = None, task: str = "auto") ->
         raise DataError(f"{path} has only the column {wanted!r}: there are no inputs to learn from")
     for line, cells in body:
         if len(cells) != len(header):
-            raise DataError(f"{path}, line {line}: {len(cells)} fields, but the header has {len(header)}")
-    x = np.array([[_cell(path, line, header[i], cell) for i, cell in enumerate(cells) if i != at] for line, cells in body])
-    y, task, classes = _target([cells[at].strip() for _, cells in body], wanted, task, path)
-    return Dataset(path.stem, x.astype(get_default_dtype()), y, task, classes, features, from_file=True)
+            raise DataError(f"{path}, line {line}: {_count(len(cells), 'field')}, but the header has {len(header)}")
+    x = [[_cell(path, line, header[i], cell) for i, cell in enumerate(cells) if i != at] for line, cells in body]
+    answers = [(f"line {line}", cells[at].strip()) for line, cells in body]
+    y, task, classes = _target(answers, wanted, task, path)
+    return Dataset(path.stem, _as_floats(path, np.array(x), features), y, task, classes, features, from_file=True)
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """(line number, fields) of every line that is not blank; the first is the header."""
+    _check_is_file(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"there is no file {str(path)!r}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as text: {error}") from None
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(text.splitlines(), delimiter=delimiter)
-    rows = [(reader.line_num, fields) for fields in reader if any(cell.strip() for cell in fields)]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not a table in UTF-8 text (byte {error.start} is no character): save it as CSV UTF-8"
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    rows = list(_records(path, text))
     if not rows:
         raise DataError(f"{path} is empty")
     rows[0] = (rows[0][0], [cell.strip() for cell in rows[0][1]])
-    if all(_is_number(cell) for cell in rows[0][1]):
-        raise DataError(f"{path}: the first line must name the columns, but it holds numbers: {', '.join(rows[0][1][:4])}")
+    _check_header(path, rows[0][1])
     return rows
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_dir():
+        raise DataError(f"{str(path)!r} is a folder: name a CSV or NPZ file in it")
+    if not path.exists():
+        raise DataError(f"there is no file {str(path)!r}")
+
+
+def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, fields) of every record that is not blank."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    outside_quotes = re.sub(r'"[^"]*"', "", first)
+    delimiter = max(",;\t", key=outside_quotes.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
+    line = 1
+    try:
+        for fields in reader:
+            if any(cell.strip() for cell in fields):
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}, line {line}: the quotes do not match, or the field is too long ({error})") from None
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    numbers = sum(_is_number(name) for name in header)
+    if numbers and numbers >= len(header) - 1:  # also 5.1,3.5,1.4,0.2,setosa: a row of data, which would be lost
+        raise DataError(
+            f"{path}: the first line must name the columns, but it holds numbers: {', '.join(header[:4])}. "
+            "Put a line with the columns' names before it"
+        )
+    name, times = Counter(header).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"{path}: {times} columns are called {name!r}: give each a name of its own")
 
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell))
+        return math.isfinite(float(cell)) and "_" not in cell  # Python reads 1_000; no table means it
+    except ValueError:
+        return False
+
+
+def _is_nonfinite(cell: str) -> bool:
+    try:
+        return not math.isfinite(float(cell))
     except ValueError:
         return False
 
@@ -96,6 +148,8 @@ def _is_number(cell: str) -> bool:
 def _cell(path: Path, line: int, column: str, cell: str) -> float:
     if not _is_number(cell):
         what = "is empty" if not cell.strip() else f"{cell.strip()!r} is not a finite number"
+        if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
+            what += f" (write {cell.strip().replace(',', '.')})"
         raise DataError(
             f"{path}, line {line}, column {column!r}: {what}. Inputs must be numbers: encode or drop the column, "
             "and fill in or drop what is missing"
@@ -103,26 +157,61 @@ def _cell(path: Path, line: int, column: str, cell: str) -> float:
     return float(cell)
 
 
-def _target(cells: list[str], name: str, task: str, path: Path) -> tuple[np.ndarray, str, list[str]]:
-    """Targets as numbers, the task, and the names of the classes."""
+def _as_floats(path: Path, x: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+    """x in float64; every number must be finite, also in the default dtype."""
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(x.astype(get_default_dtype()))
+    if not finite.all():
+        row, *rest = np.argwhere(~finite)[0].tolist()
+        at = "".join(f", column {names[i] if names else i!r}" for i in rest)
+        value = x[(row, *rest)]
+        too_large = f"is too large for {get_default_dtype()}"
+        what = too_large if np.isfinite(value) else "is not a finite number: fill it in or drop the row"
+        raise DataError(f"{path}, data row {row + 1}{at}: {value} {what}")
+    return x.astype(np.float64)
+
+
+def _target(cells: list[tuple[str, str]], name: str, task: str, path: Path) -> tuple[np.ndarray, str, list[str]]:
+    """Targets as numbers, the task, and the names of the classes, from (where it stands, text) pairs."""
     if task not in ("auto", "classification", "regression"):
         raise DataError(f"task must be auto, classification or regression, got {task!r}")
-    if any(cell == "" for cell in cells):
-        raise DataError(f"{path}: the target column {name!r} has an empty cell in data row {cells.index('') + 1}")
-    numbers = all(_is_number(cell) for cell in cells)
+    for where, cell in cells:
+        if not cell or _is_nonfinite(cell):
+            raise DataError(f"{path}, {where}: the target {name!r} is {cell or 'empty'}: fill it in or drop the row")
+    labels = [cell for _, cell in cells]
+    numbers = all(map(_is_number, labels))
+    if numbers and all(float(label).is_integer() for label in labels):
+        labels = [_plain_integer(label) for label in labels]
+        whole = len(set(labels)) <= 20
+    else:
+        whole = False
     if task == "auto":
-        whole = numbers and all(float(cell).is_integer() for cell in cells)
-        task = "regression" if numbers and not (whole and len(set(cells)) <= 20) else "classification"
+        task = "regression" if numbers and not whole else "classification"
     if task == "regression":
-        if not numbers:
-            odd = next(cell for cell in cells if not _is_number(cell))
-            raise DataError(f"{path}: the target {name!r} has {odd!r}, which is not a number, so it is no regression")
-        return np.array(cells, float).astype(get_default_dtype())[:, None], task, []
-    classes = sorted(set(cells), key=float if numbers else str)
+        for where, cell in cells:
+            if not _is_number(cell):
+                raise DataError(f"{path}, {where}: the target {name!r} is {cell!r}, not a number, so it is no regression")
+        y = _as_floats(path, np.array(labels, float)[:, None], [name])
+        if (y == y[0]).all():
+            raise DataError(f"{path}: every example has the target {y[0, 0]:g}: there is nothing to learn")
+        return y, task, []
+    classes = sorted(set(labels), key=(lambda label: (float(label), label)) if numbers else str)
     if len(classes) < 2:
         raise DataError(f"{path}: every example has the target {classes[0]!r}: there is nothing to tell apart")
     number = {label: i for i, label in enumerate(classes)}
-    return np.array([number[cell] for cell in cells]), task, classes
+    return np.array([number[label] for label in labels]), task, classes
+
+
+def _plain_integer(cell: str) -> str:
+    """1, 01 and 1.0 are one class, called 1."""
+    try:
+        return str(int(cell))
+    except ValueError:
+        return str(int(float(cell)))
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def read_npz(path: str | Path, target: str | None = None, task: str = "auto") -> Dataset:
@@ -131,13 +220,7 @@ def read_npz(path: str | Path, target: str | None = None, task: str = "auto") ->
     Without `target`, the archive must hold the arrays x and y (or X and y).
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise DataError(f"there is no file {str(path)!r}") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as an archive of plain arrays: {error}") from None
+    arrays = _arrays(path)
     y_name = target or "y"
     others = [name for name in arrays if name != y_name]
     x_name = next((name for name in ("x", "X") if name in others), others[0] if len(others) == 1 else None)
@@ -147,15 +230,36 @@ def read_npz(path: str | Path, target: str | None = None, task: str = "auto") ->
             "the inputs must be called x, or be the only other array"
         )
     x, y = arrays[x_name], arrays[y_name]
-    if x.dtype.kind not in "fiub" or x.ndim < 1 or len(x) != len(y) or y.ndim not in (1, 2):
+    if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiubUS" or not x.ndim or y.ndim not in (1, 2) or len(x) != len(y):
         raise DataError(
             f"{path}: expected numbers {x_name} [n, ...] and {y_name} [n] or [n, k], "
             f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}"
         )
-    x = x.reshape(len(x), -1).astype(get_default_dtype())
+    if not x.size or not y.size:
+        raise DataError(f"{path} has no data: {x_name} has the shape {x.shape} and {y_name} {y.shape}")
+    x = _as_floats(path, x.reshape(len(x), -1))
     if y.ndim == 2 and y.shape[1] > 1:
-        if task == "classification":
-            raise DataError(f"{path}: class numbers must have the shape [n], {y_name} has {y.shape}")
-        return Dataset(path.stem, x, y.astype(get_default_dtype()), "regression", from_file=True)
-    y, task, classes = _target([str(value) for value in y.reshape(-1).tolist()], y_name, task, path)
-    return Dataset(path.stem, x, y, task, classes, from_file=True)
+        if task == "classification" or y.dtype.kind in "US":
+            raise DataError(f"{path}: classes must have the shape [n], {y_name} has {y.shape}")
+        return Dataset(path.stem, x, _as_floats(path, y), "regression", from_file=True)
+    answers = [(f"data row {i}", str(value)) for i, value in enumerate(_texts(y), 1)]
+    targets, task, classes = _target(answers, y_name, task, path)
+    return Dataset(path.stem, x, targets, task, classes, from_file=True)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an archive, by name; nothing is ever unpickled."""
+    _check_is_file(path)
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path} is not an NPZ archive: make one with np.savez({path.name!r}, x=..., y=...)")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = "it holds Python objects, which are never unpickled" if "allow_pickle" in str(error) else error
+        raise DataError(f"{path} cannot be read as an archive of plain arrays: {reason}") from None
+
+
+def _texts(y: np.ndarray) -> list:
+    y = y.reshape(-1)
+    return (np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y).tolist()

@@ -1,0 +1,504 @@
+"""What a person meets at the command line: results, files, tables, one clear sentence per mistake, and Ctrl-C."""
+
+import importlib.util
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from monitor import Run
+from tinynet.cli import main
+from tinynet.experiment import Experiment, Settings
+
+GENERATED = ["moons", "circles", "blobs", "spirals", "xor", "checkerboard", "sine"]
+COMMAND = [sys.executable, "-m", "tinynet.cli"]
+
+
+@pytest.fixture
+def tinynet(tmp_path, monkeypatch):
+    """A function that runs the command in an empty folder and answers what it did."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TINYNET_TRACEBACK", raising=False)
+
+    def run(*arguments, status=0):
+        result = CliRunner().invoke(main, arguments, prog_name="tinynet")
+        assert result.exit_code == status, (result.output, result.exception)
+        assert "Traceback" not in result.output
+        return result
+
+    return run
+
+
+def trained(tinynet, *arguments):
+    """The parsed result of a training with --json."""
+    result = tinynet("train", *arguments, "--json")
+    assert result.stderr == ""
+    return json.loads(result.stdout)
+
+
+def files(run):
+    return {path.name for path in Path(run).iterdir()}
+
+
+def write(name, rows):
+    Path(name).write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+
+
+# Training -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_learns_digits(tinynet):
+    result = trained(tinynet)
+    assert result["status"] == "finished"
+    assert result["test"]["accuracy"] >= 0.97
+    assert result["test"]["examples"] == 359
+    assert result["test"]["baseline_accuracy"] < 0.15
+    assert files(result["run"]) == {"run.json", "events.jsonl", "curves.png", "confusion.png", "checkpoints"}
+    assert {path.name for path in Path(result["run"], "checkpoints").iterdir()} >= {"last.json", "best.json"}
+    assert Run.open(result["run"]).meta["test"] == result["test"]
+
+
+def test_the_long_example_works(tinynet):
+    options = "--optimizer sgd --momentum 0.9 --schedule cosine --l2 1e-4 --hidden 64,64 --epochs 200 --seed 3"
+    result = trained(tinynet, "spirals", *options.split())
+    assert result["test"]["accuracy"] > 0.95
+    config = Run.open(result["run"]).config
+    assert (config["optimizer"], config["momentum"], config["l2"]) == ("sgd", 0.9, 1e-4)
+    assert (config["hidden"], config["epochs"], config["seed"], config["lr"]) == ([64, 64], 200, 3, 0.1)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_every_generated_set_trains(tinynet, name):
+    result = trained(tinynet, name, "--epochs", "2", "--n", "120")
+    own = {"fit.png"} if name == "sine" else {"boundary.png", "confusion.png"}
+    assert files(result["run"]) == {"run.json", "events.jsonl", "curves.png", "checkpoints"} | own
+    assert all((Path(result["run"]) / picture).read_bytes().startswith(b"\x89PNG") for picture in {"curves.png"} | own)
+    assert abs(result["test"]["examples"] - 24) <= 1  # a fifth of each class
+    assert Run.open(result["run"]).series("train/loss")[1].size == 3
+
+
+def test_what_a_person_reads(tinynet):
+    told = tinynet("train", "moons", "--epochs", "3", "--n", "100").stdout
+    assert "moons: 100 examples, 2 inputs, 2 classes; 60 to train, 20 to validate, 20 to test" in told
+    assert "MLP 2-32-32-2, relu, 1,218 parameters; adam, lr 0.003 cosine, batch 16" in told
+    assert re.search(r"epoch   3/3  [\d,]+ it/s  loss \d\.\d{4}  val \d\.\d{4}", told)
+    assert re.search(r"accuracy \d+\.\d\d% on 20 test examples, never seen in training", told)
+    assert "(always answering the most common class: 50.00%)" in told
+    assert "confusion matrix: rows are the true classes, columns the predicted ones" in told
+    assert "tinynet train moons --epochs 3 --n 100 --seed 1" not in told  # the order is that of --help
+    assert "tinynet train moons --n 100 --epochs 3 --seed 1" in told
+    assert len([line for line in told.splitlines() if line.startswith("epoch")]) == 3
+
+
+def test_few_lines_for_many_epochs(tinynet):
+    told = tinynet("train", "moons", "--epochs", "100", "--n", "40").stdout
+    assert len([line for line in told.splitlines() if line.startswith("epoch")]) == 11
+
+
+def test_a_regression_is_told_in_its_own_units(tinynet):
+    told = tinynet("train", "sine", "--epochs", "2").stdout
+    assert re.search(r"R² -?\d+\.\d{4}, mean absolute error \S+ on 60 test examples", told)
+    assert "(always answering the median: " in told
+
+
+def test_the_same_seed_gives_the_same_result_and_another_does_not(tinynet):
+    options = ("moons", "--epochs", "5", "--dropout", "0.2")
+    first, again, other = (trained(tinynet, *options, "--seed", seed) for seed in ("1", "1", "2"))
+    assert first["run"] != again["run"]  # even within a second
+    assert first["test"] == again["test"]
+    assert first["test"]["loss"] != other["test"]["loss"]
+
+
+def test_patience_stops_early_and_goes_back(tinynet):
+    result = trained(tinynet, "moons", "--n", "60", "--epochs", "300", "--lr", "0.1", "--patience", "5")
+    run = Run.open(result["run"])
+    assert run.series("lr")[1].size < 301
+    assert any("has not improved" in event["d"].get("text", "") for event in run.events)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "exponential", "cosine"])
+def test_schedules_and_warmup(tinynet, schedule):
+    options = f"moons --n 60 --epochs 20 --batch-size 36 --lr 0.01 --warmup 4 --schedule {schedule}".split()
+    rates = Run.open(trained(tinynet, *options)["run"]).series("lr")[1]
+    np.testing.assert_allclose(rates[:5], [0.0025, 0.005, 0.0075, 0.01, 0.01])
+    ends = {"constant": 0.01, "step": 1e-5, "exponential": 1e-4, "cosine": 0}
+    assert rates[-1] == pytest.approx(ends[schedule], abs=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_l1_makes_zeros_and_l2_small_weights(optimizer):
+    def weights(**strength):
+        experiment = Experiment(Settings("moons", n=100, optimizer=optimizer, epochs=30, **strength))
+        experiment.train()
+        return np.concatenate([p.numpy().ravel() for p in experiment.model.parameters()])
+
+    plain, sparse, small, both = weights(l2=0.0), weights(l1=0.01), weights(l2=0.5), weights(l1=0.01, l2=0.5)
+    assert (sparse == 0).sum() > 100
+    assert (both == 0).sum() > 100
+    assert np.square(small).sum() < 0.9 * np.square(plain).sum()
+
+
+def test_adamw_decays_as_the_record_says(tinynet):
+    chosen, default = (trained(tinynet, "moons", "--n", "40", "--epochs", "1", "--optimizer", "adamw", *more)
+                       for more in (["--l2", "0"], []))  # fmt: skip
+    for result, decay in ((chosen, 0.0), (default, 0.01)):
+        config = Run.open(result["run"]).config
+        assert config["l2"] == decay
+        assert re.search(rf"weight_decay={decay}\b(?!\d)", config["optimizer_full"])
+
+
+# One's own files ------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_of_classes(tinynet):
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(120, 2)) * [1, 1e4]
+    write("mine.csv", [("width", "height", "kind"), *((a, b, "big" if a > 0 else "small") for a, b in points)])
+    result = trained(tinynet, "mine.csv", "--epochs", "40")
+    assert result["test"]["accuracy"] > 0.9
+    assert files(result["run"]) >= {"boundary.png", "confusion.png"}
+
+
+def test_a_table_of_large_targets_in_another_folder(tinynet):
+    Path("sub folder").mkdir()
+    rows = [(i, 7, 5e6 + 1e5 * i) for i in range(60)]  # and a constant column
+    write("sub folder/houses.csv", [("rooms", "planet", "price"), *rows])
+    result = trained(tinynet, "sub folder/houses.csv", "--task", "regression")
+    assert Path(result["run"]).name.endswith("-houses")
+    assert result["test"]["r2_score"] > 0.98
+    assert result["test"]["mean_absolute_error"] < 2e5 < result["test"]["baseline_mean_absolute_error"]
+
+
+def test_the_target_is_part_of_the_command_to_repeat(tinynet):
+    write("my houses.csv", [("price", "rooms"), *((0.5 + i, i) for i in range(30))])
+    told = tinynet("train", "my houses.csv", "--target", "price", "--epochs", "1", "--seed", "4").stdout
+    assert "tinynet train 'my houses.csv' --target price --epochs 1 --seed 5" in told
+    assert Path(told.split("Saved in ")[1].split(":")[0], "fit.png").is_file()
+
+
+def test_an_archive(tinynet):
+    x = np.random.default_rng(0).normal(size=(400, 2, 3))
+    np.savez("mine.npz", x=x, kinds=(x.sum(axis=(1, 2)) > 0).astype(int))
+    assert trained(tinynet, "mine.npz", "--target", "kinds", "--epochs", "30")["test"]["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("inputs", [1, 3])
+def test_two_targets_at_once(tinynet, inputs):
+    x = np.random.default_rng(0).normal(size=(100, inputs))
+    np.savez("mine.npz", x=x, y=x[:, :1] * [1, 1000])
+    result = trained(tinynet, "mine.npz")
+    assert result["test"]["r2_score"] > 0.8
+    assert files(result["run"]) == {"run.json", "events.jsonl", "curves.png", "checkpoints"}
+
+
+def test_dates_in_seconds_keep_their_seconds(tinynet):
+    write("log.csv", [("seconds", "y"), *((1_700_000_000 + i, 0.5 * i) for i in range(100))])
+    assert trained(tinynet, "log.csv")["test"]["r2_score"] > 0.98
+
+
+def test_rare_classes_are_trained_with_and_pointed_out(tinynet):
+    generator = np.random.default_rng(0)
+    kinds = ["many"] * 40 + ["two"] * 2 + ["one[/]"]
+    write("rare.csv", [("a", "b", "kind"), *((*generator.normal(size=2), kind) for kind in kinds)])
+    told = tinynet("train", "rare.csv", "--epochs", "2").stdout
+    assert "note: fewer than 5 examples of 'one[/]', 'two': too few to learn from and to judge by" in told
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_tiny_file(tinynet, rows):
+    write("tiny.csv", [("a", "y"), *((i, "pq"[i % 2]) for i in range(rows))])
+    told = tinynet("train", "tiny.csv", status=2).stderr
+    assert {0: "has a header but no rows", 1: "every example has the target", 3: "3 examples are too few"}[rows] in told
+
+
+def test_five_rows_are_enough(tinynet):
+    write("tiny.csv", [("a", "y"), *((i, "pq"[i % 2]) for i in range(5))])
+    assert trained(tinynet, "tiny.csv", "--epochs", "2")["test"]["examples"] == 1
+
+
+def test_two_hundred_columns_and_constant_ones(tinynet):
+    x = np.random.default_rng(0).normal(size=(80, 200))
+    x[:, ::2] = 0.1
+    np.savez("wide.npz", x=x, y=x[:, 1] > 0)
+    assert trained(tinynet, "wide.npz", "--epochs", "2")["status"] == "finished"
+    np.savez("flat.npz", x=x[:, :2], y=x[:, 1] > 0)
+    assert "boundary.png" not in files(trained(tinynet, "flat.npz", "--epochs", "2")["run"])
+
+
+def test_fifty_classes(tinynet):
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    np.savez("many.npz", x=x, y=np.array([f"kind {i // 2}" for i in range(100)]))
+    assert "confusion matrix" not in tinynet("train", "many.npz", "--epochs", "1").stdout
+
+
+# runs, env, help ------------------------------------------------------------------------------------------------------
+
+
+def test_no_runs_yet(tinynet):
+    assert tinynet("runs").stdout == "no runs in 'runs': make one with 'tinynet train'\n"
+    assert json.loads(tinynet("runs", "--json").stdout) == []
+
+
+def test_the_table_of_runs(tinynet):
+    result = trained(tinynet, "moons", "--n", "40", "--epochs", "2")
+    trained(tinynet, "sine", "--n", "40", "--epochs", "3")
+    header, first, second = tinynet("runs").stdout.splitlines()
+    assert header.split() == ["run", "status", "steps", "train/loss", "val/loss", "test", "score"]
+    assert first.split()[:3] == [Path(result["run"]).name, "finished", "4"]
+    assert second.split()[0].endswith("-sine")
+    rows = json.loads(tinynet("runs", "--json").stdout)
+    assert [row["steps"] for row in rows] == [4, 6]
+    assert rows[0]["test score"] == result["test"]["accuracy"]
+
+
+def test_runs_that_were_moved(tinynet):
+    result = trained(tinynet, "moons", "--n", "40", "--epochs", "1")
+    Path("elsewhere").mkdir()
+    shutil.move(result["run"], "elsewhere/best one")
+    assert "best one  finished" in tinynet("runs", "elsewhere").stdout
+    assert tinynet("runs").stdout.startswith("no runs in 'runs'")
+
+
+def test_the_table_survives_what_is_not_a_run(tinynet):
+    trained(tinynet, "moons", "--n", "40", "--epochs", "1")
+    for name, content in (("broken", "{"), ("old", '{"schema": 0}'), ("list", "[]"), ("odd", '{"schema": 1, "test": 3}')):
+        Path("runs", name).mkdir()
+        Path("runs", name, "run.json").write_text(content)
+    Path("runs", "torn").mkdir()
+    Path("runs", "torn", "run.json").write_text('{"schema": 1, "status": "interrupted"}')
+    Path("runs", "torn", "events.jsonl").write_text('{"k": "eval", "s": 3, "d": {"train/loss": 0.5}}\n{"k": "ev')
+    Path("runs", "unrelated").mkdir()
+    Path("runs", "notes.txt").write_text("remember the milk")
+    result = tinynet("runs")
+    rows = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()[1:]}
+    finished = rows.pop(next(name for name in rows if name.endswith("-moons")))
+    assert finished == "finished"
+    assert rows.pop("torn") == "interrupted"
+    assert rows == dict.fromkeys(("broken", "list", "odd", "old"), "unreadable")
+    assert re.search(r"broken is unreadable: .*run\.json is not readable JSON", result.stderr)
+    assert "old is unreadable: " in result.stderr
+    assert len(json.loads(tinynet("runs", "--json").stdout)) == 6
+
+
+def test_runs_of_something_else(tinynet):
+    Path("file").write_text("")
+    told = tinynet("runs", "file", status=2).stderr
+    assert told == "Error: 'file' is not a folder: name the folder that holds the runs, such as runs\n"
+
+
+def test_env(tinynet):
+    facts = json.loads(tinynet("env", "--json").stdout)
+    assert set(facts) == {"tinynet", "python", "cores", "numpy", "matplotlib", "safetensors", "rich", "click", "gpu"}
+    assert facts["numpy"].startswith(np.__version__)
+    told = tinynet("env").stdout
+    assert all(name in told for name in facts)
+
+
+@pytest.mark.parametrize("command", ["train", "runs", "env"])
+def test_help_has_an_example(tinynet, command):
+    told = tinynet(command, "--help").stdout
+    assert re.search(rf"Examples?:\n    tinynet {command}", told)
+    assert command in tinynet("--help").stdout
+
+
+def test_the_version(tinynet):
+    assert re.fullmatch(r"tinynet, version \d+\.\d+\.\d+\n", tinynet("--version").stdout)
+
+
+# Mistakes -------------------------------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "moonz": "unknown data set 'moonz': did you mean 'moons'?",
+    "houses.txt": "unknown data set 'houses.txt'. There are: blobs, ",
+    "none.csv": "there is no file 'none.csv'",
+    ".": "'.' is a folder: name a CSV or NPZ file in it",
+    "moons --optimizer adm": "unknown optimizer 'adm': did you mean 'adam'?",
+    "moons --activation rely": "unknown activation 'rely': did you mean 'relu'?",
+    "moons --schedule cosin": "unknown schedule 'cosin': did you mean 'cosine'?",
+    "moons --lr -1": "lr must be non-negative and finite, got -1.0",
+    "moons --lr nan": "lr must be non-negative and finite, got nan",
+    "moons --lr inf": "lr must be non-negative and finite, got inf",
+    "moons --lr fast": "'fast' is not a valid float",
+    "moons --batch-size 0": "batch size must be at least 1, got 0",
+    "moons --epochs 0": "epochs must be at least 1, got 0",
+    "moons --epochs 2.5": "'2.5' is not a valid integer",
+    "moons --hidden 64,x": "'64,x' is not a list of whole numbers such as 64,64",
+    "moons --hidden 64,,64": "'64,,64' is not a list of whole numbers such as 64,64",
+    "moons --hidden 0": "hidden layers must have at least 1 unit each, got 0",
+    "moons --hidden 64,-1": "hidden layers must have at least 1 unit each, got 64,-1",
+    "moons --dropout 1.5": "dropout must be in [0, 1), got 1.5",
+    "moons --dropout nan": "dropout must be in [0, 1), got nan",
+    "moons --momentum 0.9": "momentum is for sgd; adam has its own averages",
+    "moons --optimizer sgd --momentum 1": "momentum must lie in [0, 1), got 1.0",
+    "moons --l1 -1": "l1 must be non-negative and finite, got -1.0",
+    "moons --l2 nan": "l2 must be non-negative and finite, got nan",
+    "moons --warmup -1": "warmup must be at least 0 and less than the 1900 steps of this training, got -1",
+    "moons --epochs 2 --warmup 38": "warmup must be at least 0 and less than the 38 steps of this training, got 38",
+    "moons --patience 0": "Invalid value for '--patience': 0 is not in the range x>=1",
+    "moons --seed -1": "seed must be at least 0, got -1",
+    "moons --device gpu": "unknown device 'gpu': expected 'cpu' or 'cuda'",
+    "moons --n 1": "n must be an integer of at least one example per class (2), got 1",
+    "moons --n 3": "3 examples are too few to split into shares",
+    "moons --noise -1": "noise must be non-negative and finite, got -1.0",
+    "moons --target y": "target is for your own files; moons comes with its targets",
+    "moons --task regression": "task is for your own files; moons comes with its targets",
+    "digits --n 5": "digits is real data: it has no number of examples and no noise to choose",
+    "mine.csv --n 5": "mine.csv is a file: the number of examples and the noise",
+    "mine.csv --target prize": "mine.csv: unknown column 'prize': did you mean 'price'? There are: a, price",
+    "mine.csv --task sorting": "task must be auto, classification or regression, got 'sorting'",
+    "moons --runs file/runs": "cannot make a run folder in 'file/runs': Not a directory",
+    "moons --runs file": "cannot make a run folder in 'file': ",
+    "moons more": "Got unexpected extra argument (more)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", MISTAKES)
+def test_mistakes_end_in_one_clear_sentence(tinynet, arguments):
+    write("mine.csv", [("a", "price"), (1, 0.5), (2, 1.5)])
+    Path("file").write_text("")
+    result = tinynet("train", *arguments.split(), status=2)
+    assert result.stdout == ""
+    sentence = result.stderr.splitlines()[-1]
+    assert sentence.startswith("Error: ")
+    assert MISTAKES[arguments] in sentence
+    assert not Path("runs").exists()  # nothing was begun
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="CuPy is installed")
+def test_a_missing_gpu_is_said_so(tinynet):
+    told = tinynet("train", "moons", "--device", "cuda", status=2).stderr
+    assert told.startswith("Error: device 'cuda' needs CuPy: pip install 'tinynet[cuda13]'")
+
+
+def test_an_unknown_command_suggests_the_nearest(tinynet):
+    assert "No such command 'trian'" in tinynet("trian", status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("--optimizer sgd --lr 1e30", r"the gradient of 'layers\.\d\.(weight|bias)' has a nan at step \d+"),
+        ("--lr 1e20 --epochs 1 --batch-size 300", r"train/loss is nan after epoch 1"),
+    ],
+)
+def test_a_training_that_breaks_down(tinynet, arguments, reason):
+    result = tinynet("train", "moons", *arguments.split(), "--json", status=2)
+    assert result.stdout == ""
+    assert re.search(rf"^Error: {reason}.* Lower the learning rate.*\(--lr was 1e\+\d\d\)", result.stderr)
+    assert len(result.stderr.splitlines()) == 1
+    (run,) = (Run.open(path) for path in Path("runs").iterdir())
+    assert run.status == "failed"
+    assert f"What was recorded is in {run.path}" in result.stderr
+    assert tinynet("runs").stdout.count("failed") == 1
+
+
+def test_a_traceback_for_who_asks(tinynet, monkeypatch):
+    monkeypatch.setenv("TINYNET_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="unknown data set"):
+        CliRunner().invoke(main, ["train", "moonz"], catch_exceptions=False)
+
+
+def test_output_without_sparkline_bars(tmp_path):
+    command = [*COMMAND, "train", "moons", "--epochs", "2"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert b"epoch   2/2" in result.stdout
+
+
+# Ctrl-C, and a terminal -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("json_too", [False, True])
+def test_ctrl_c_keeps_what_was_learnt(tmp_path, json_too):
+    command = [*COMMAND, "train", "moons", "--epochs", "1000000", *["--json"] * json_too]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+        try:
+            wait_for(lambda: any(b'"e":12' in p.read_bytes() for p in tmp_path.glob("runs/*/events.jsonl")))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, "")
+    (folder,) = (tmp_path / "runs").iterdir()
+    run = Run.open(folder)
+    assert run.status == "interrupted"
+    assert {"curves.png", "checkpoints"} <= files(folder)
+    assert (folder / "checkpoints" / "last.json").is_file()
+    epochs = run.series("train/loss")[1].size - 1
+    relative = folder.relative_to(tmp_path)
+    if json_too:
+        assert json.loads(out) == {"run": str(relative), "status": "interrupted", "test": None}
+    else:
+        assert f"interrupted after epoch {epochs}; the run, its last checkpoint and its curves are in {relative}\n" in out
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("data", ["moons", "sine"])
+def test_the_live_line_stays_on_one_line(tmp_path, width, data):
+    screen = on_terminal(tmp_path, width, "train", data, "--epochs", "12")
+    assert "\x1b[1A" not in screen  # never goes up a line to draw over several
+    lines = [plain(part) for part in re.split(r"[\r\n]+", screen)]
+    live = [line for line in lines if line.startswith("epoch")]
+    assert live
+    assert max(map(len, live)) <= width
+    assert "…" not in screen
+    score = {"moons": r"  accuracy \d+\.\d%", "sine": r"  r2_score -?\d\.\d{3}"}[data]
+    bar, rate = (" ━{12}", r" +[\d,]+ it/s ") if width >= 116 else ("", "")
+    ending = (score if width >= 80 else "") + ("  lr 0" if width >= 80 else "")
+    spark = "  [▁▂▃▄▅▆▇█]{8}" if width >= 116 else ""
+    assert re.fullmatch(
+        rf"epoch  12/12{bar}{rate} eta 0:00:00 loss \d\.\d{{4}}  val \d\.\d{{4}}{spark}{ending} *", live[-1]
+    ), live[-1]
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text)
+
+
+def on_terminal(folder, width, *arguments):
+    """What the command writes to a terminal of so many columns."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")} | {"TERM": "xterm"}
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    screen = b""
+    while select.select([ours], [], [], 60)[0]:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # Linux's way of saying that the other end is closed
+            break
+        if not chunk:
+            break
+        screen += chunk
+    os.close(ours)
+    assert process.wait(60) == 0, screen
+    return screen.decode()

@@ -1,0 +1,404 @@
+"""Users' files are read exactly as they stand, or refused with a sentence that says where and why."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinynet.readers import DataError, read_csv, read_npz
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A function that writes text (or bytes) to a CSV file and reads it."""
+
+    def read(content, *arguments, **options):
+        path = tmp_path / "table.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_csv(path, *arguments, **options)
+
+    return read
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A function that writes arrays to an NPZ file and reads it."""
+
+    def read(_target=None, _task="auto", **arrays):
+        np.savez(tmp_path / "data.npz", **arrays)
+        return read_npz(tmp_path / "data.npz", _target, _task)
+
+    return read
+
+
+def refused(sentence):
+    return pytest.raises(DataError, match=re.escape(sentence))
+
+
+# CSV that is read -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a,b,kind\n1,2.5,cat\n-3,4e2,dog\n",
+        "a;b;kind\n1;2.5;cat\n-3;4e2;dog\n",
+        "a\tb\tkind\n1\t2.5\tcat\n-3\t4e2\tdog\n",
+        "\ufeffa,b,kind\n1,2.5,cat\n-3,4e2,dog\n",
+        "a,b,kind\r\n1,2.5,cat\r\n-3,4e2,dog\r\n",
+        "a,b,kind\r1,2.5,cat\r-3,4e2,dog\r",
+        "a,b,kind\n1,2.5,cat\n-3,4e2,dog",
+        '"a","b","kind"\n"1","2.5","cat"\n"-3","4e2","dog"\n',
+        "\n\na,b,kind\n\n1,2.5,cat\n , ,\n-3,4e2,dog\n\n\n",
+        "\n\na;b;kind\n1;2.5;cat\n-3;4e2;dog\n",
+        " a , b , kind \n 1 , 2.5 , cat \n -3 , 4e2 , dog \n",
+        'a, "b", "kind"\n1, 2.5, "cat"\n-3, "4e2", "dog"\n',
+    ],
+    ids=[
+        "comma",
+        "semicolon",
+        "tab",
+        "bom",
+        "windows",
+        "old-mac",
+        "no-last-newline",
+        "quotes",
+        "blank",
+        "blank-first",
+        "spaces",
+        "spaced-quotes",
+    ],
+)
+def test_dialects(table, content):
+    data = table(content)
+    assert data.x.tolist() == [[1, 2.5], [-3, 400]]
+    assert (data.y.tolist(), data.classes, data.features) == ([0, 1], ["cat", "dog"], ["a", "b"])
+    assert (data.name, data.task, data.outputs, data.from_file) == ("table", "classification", 2, True)
+
+
+def test_separators_inside_quotes_are_text(table):
+    data = table('"a,b,c";y\n1;"p,q"\n2;"r;""s"""\n')
+    assert (data.features, data.classes) == (["a,b,c"], ["p,q", 'r;"s"'])
+
+
+def test_any_column_may_be_the_target(table):
+    data = table("kind,a,b\ncat,1,2\ndog,3,4\n", "kind")
+    assert (data.x.tolist(), data.classes, data.features) == ([[1, 2], [3, 4]], ["cat", "dog"], ["a", "b"])
+
+
+def test_few_whole_numbers_are_classes_in_numerical_order(table):
+    data = table("a,y\n1,10\n2,9\n3,-1\n4,10\n")
+    assert (data.task, data.classes, data.y.tolist()) == ("classification", ["-1", "9", "10"], [2, 1, 0, 2])
+    assert data.y.dtype.kind == "i"
+
+
+def test_equal_numbers_are_one_class(table):
+    data = table("a,y\n1,1\n2,1.0\n3,01\n4,0\n5,1e0\n")
+    assert (data.classes, data.y.tolist()) == (["0", "1"], [1, 1, 1, 0, 1])
+
+
+def test_large_whole_numbers_are_not_confused(table):
+    data = table(f"a,y\n1,{2**60}\n2,{2**60 + 1}\n", None, "classification")
+    assert data.classes == [str(2**60), str(2**60 + 1)]
+
+
+@pytest.mark.parametrize(("kinds", "task"), [(20, "classification"), (21, "regression")])
+def test_more_than_twenty_whole_numbers_are_a_regression(table, kinds, task):
+    assert table("a,y\n" + "".join(f"{i},{i % kinds}\n" for i in range(60))).task == task
+
+
+def test_fractions_are_a_regression(table):
+    data = table("a,y\n1,0.5\n2,1\n")
+    assert (data.task, data.y.tolist(), data.outputs, data.classes) == ("regression", [[0.5], [1]], 1, [])
+
+
+def test_the_task_can_be_chosen(table):
+    assert table("a,y\n1,0\n2,1\n", task="regression").y.tolist() == [[0], [1]]
+    assert table("a,y\n1,0.5\n2,1.5\n", task="classification").classes == ["0.5", "1.5"]
+
+
+def test_numbers_keep_their_precision(table):
+    data = table("seconds,y\n1700000000.25,p\n1700000060.5,q\n")
+    assert data.x.tolist() == [[1700000000.25], [1700000060.5]]
+
+
+names = st.text("abcdefghij äß.\"'", min_size=1).map(lambda s: "n" + s.strip())
+cells = st.floats(-1e30, 1e30) | st.integers(-(10**9), 10**9)
+labels = st.text('xyz,; \n\r\t"0é\u2028\x0b', min_size=0, max_size=6).map(lambda s: f"k{s}k")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_what_the_csv_module_writes_reads_back_exactly(tmp_path_factory, data):
+    header = data.draw(st.lists(names, min_size=2, max_size=5, unique=True))
+    row = st.tuples(st.lists(cells, min_size=len(header) - 1, max_size=len(header) - 1), labels)
+    rows = data.draw(st.lists(row, min_size=2, max_size=8))
+    rows[0], rows[1] = (rows[0][0], "one"), (rows[1][0], "two")
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=data.draw(st.sampled_from(",;\t")), quoting=data.draw(st.sampled_from([0, 1])))
+        writer.writerows([header, *([*numbers, label] for numbers, label in rows)])
+    read = read_csv(path)
+    assert read.features == header[:-1]
+    assert read.x.tolist() == [[float(number) for number in numbers] for numbers, _ in rows]
+    assert [read.classes[i] for i in read.y] == [label for _, label in rows]
+
+
+# CSV that is refused --------------------------------------------------------------------------------------------------
+
+
+def test_no_such_file(tmp_path):
+    with refused(f"there is no file '{tmp_path / 'none.csv'}'"):
+        read_csv(tmp_path / "none.csv")
+    with refused(f"there is no file '{tmp_path / 'none.npz'}'"):
+        read_npz(tmp_path / "none.npz")
+
+
+def test_a_folder(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    for read in (read_csv, read_npz):
+        with refused("folder.csv' is a folder: name a CSV or NPZ file in it"):
+            read(tmp_path / "folder.csv")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n  \n", "\ufeff"])
+def test_an_empty_file(table, content):
+    with refused("table.csv is empty"):
+        table(content)
+
+
+def test_a_header_alone(table):
+    with refused("table.csv has a header but no rows of data"):
+        table("a,b,y\n")
+
+
+@pytest.mark.parametrize("first", ["1,2,3", "5.1,3.5,setosa", "cat,1,2", "1"])
+def test_no_header(table, first):
+    with refused(f"the first line must name the columns, but it holds numbers: {first.replace(',', ', ')}. Put a line"):
+        table(f"{first}\n{first}\n")
+
+
+def test_a_few_numbers_among_the_names_are_names(table):
+    assert table("country,city,2019,2020\n1,2,3,p\n4,5,6,q\n").features == ["country", "city", "2019"]
+
+
+def test_a_missing_column(table):
+    with refused("unknown column 'prize': did you mean 'price'? There are: a, b, price"):
+        table("a,b,price\n1,2,3.5\n", "prize")
+
+
+def test_one_column_is_not_enough(table):
+    with refused("table.csv has only the column 'y': there are no inputs to learn from"):
+        table("y\n1\n2\n")
+
+
+def test_two_columns_of_one_name(table):
+    with refused("table.csv: 2 columns are called 'a': give each a name of its own"):
+        table("a,b, a,y\n1,2,3,p\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [
+        ("tall", "'tall' is not a finite number"),
+        ("nan", "'nan' is not a finite number"),
+        ("-inf", "'-inf' is not a finite number"),
+        ("1_000", "'1_000' is not a finite number"),
+        ("  ", "is empty"),
+        ("", "is empty"),
+        ('"1,5"', "'1,5' is not a finite number (write 1.5)"),
+    ],
+)
+def test_a_cell_that_is_no_number(table, cell, what):
+    with refused(f"table.csv, line 3, column 'b': {what}. Inputs must be numbers: encode or drop the column"):
+        table(f"a,b,y\n1,2,p\n1,{cell},q\n")
+
+
+def test_a_number_too_large_for_the_default_dtype(table):
+    with refused("table.csv, data row 2, column 'a': 1e+300 is too large for float32"):
+        table("a,y\n1,p\n1e300,q\n")
+    with refused("table.csv, data row 2, column 'y': -1e+300 is too large for float32"):
+        table("a,y\n1,0.5\n2,-1e300\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("a,b,y\n1,2,p\n", 3),
+        ("a,b,y\r\n1,2,p\r\n", 3),
+        ("a,b,y\n\n\n1,2,p\n\n", 6),
+        ('a,b,y\n1,2,"p\nand\nmore"\n', 5),
+        ('"a\nlong",b,y\r\n\r\n1,2,"p\r\nq"\r\n', 6),
+        ('a,b,y\n1,2,"p\n\n"\n', 5),
+        ("a,b,y\n1,2,p\x0b\x85\u2028\n", 3),
+    ],
+    ids=["plain", "windows", "blank", "quoted-newlines", "header-too", "quoted-blank-lines", "other-line-ends"],
+)
+def test_line_numbers_are_those_of_an_editor(table, before, line):
+    with refused(f"table.csv, line {line}, column 'b': 'oops' is not a finite number"):
+        table(before + '1,oops,"q\nr"\n')
+    with refused(f"table.csv, line {line}: 2 fields, but the header has 3"):
+        table(before + "1,2\n1,2,q\n")
+
+
+@pytest.mark.parametrize(("row", "fields"), [("1", "1 field"), ("1,2,3,q", "4 fields")])
+def test_a_ragged_row(table, row, fields):
+    with refused(f"table.csv, line 3: {fields}, but the header has 3"):
+        table(f"a,b,y\n1,2,p\n{row}\n")
+
+
+@pytest.mark.parametrize(("cell", "what"), [("", "empty"), ("NaN", "NaN"), ("inf", "inf")])
+def test_a_missing_target(table, cell, what):
+    with refused(f"table.csv, line 4: the target 'y' is {what}: fill it in or drop the row"):
+        table(f"a,y\n1,2\n\n2,{cell}\n3,4\n")
+
+
+def test_one_class_only(table):
+    with refused("table.csv: every example has the target 'p': there is nothing to tell apart"):
+        table("a,y\n1,p\n2,p\n")
+    with refused("table.csv: every example has the target 2.5: there is nothing to learn"):
+        table("a,y\n1,2.5\n2,2.5\n")
+
+
+def test_a_text_target_is_no_regression(table):
+    with refused("table.csv, line 3: the target 'y' is 'tall', not a number, so it is no regression"):
+        table("a,y\n1,2\n2,tall\n", task="regression")
+
+
+def test_an_unknown_task(table):
+    with refused("task must be auto, classification or regression, got 'clustering'"):
+        table("a,y\n1,2\n2,3\n", task="clustering")
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n\xff\xfe\x00", "a,y\n1,2\n".encode("utf-16"), "größe,y".encode("latin-1")]
+)
+def test_a_binary_file(table, content):
+    with refused("table.csv is not a table in UTF-8 text (byte "):
+        table(content)
+
+
+@pytest.mark.parametrize(("content", "line"), [('a,y\n1,p\n2,"q\n3,r\n', 3), ('a,y\n1,"p"x\n', 2)])
+def test_quotes_that_do_not_match(table, content, line):
+    with refused(f"table.csv, line {line}: the quotes do not match"):
+        table(content)
+
+
+# NPZ ------------------------------------------------------------------------------------------------------------------
+
+
+def test_archives_of_classes(archive):
+    x = np.arange(12.0).reshape(3, 2, 2)
+    data = archive(x=x, y=np.array([3, 5, 3]))
+    assert (data.x.shape, data.y.tolist(), data.classes) == ((3, 4), [0, 1, 0], ["3", "5"])
+    assert archive(X=x, y=np.array([1.0, 0.0, 1.0])).classes == ["0", "1"]
+    assert archive(X=x, y=np.array(["b", "a", "b"])).classes == ["a", "b"]
+    assert archive(X=x, y=np.array([b"b", b"a", b"b"])).classes == ["a", "b"]
+    assert archive(X=x, y=np.array([True, False, True])).classes == ["False", "True"]
+    assert archive(X=x, y=np.array([[1], [0], [1]])).y.tolist() == [1, 0, 1]
+
+
+def test_archives_of_targets(archive):
+    x = np.arange(3)[:, None]
+    assert archive(x=x, y=np.array([0.5, 1, 2])).y.tolist() == [[0.5], [1], [2]]
+    assert archive(x=x, y=np.arange(6.0).reshape(3, 2)).outputs == 2
+    assert archive(x=x, y=np.array([0, 1, 2]), _task="regression").y.shape == (3, 1)
+
+
+def test_arrays_by_other_names(archive):
+    pictures, kinds = np.eye(2), np.array([0, 1])
+    assert archive("kinds", pictures=pictures, kinds=kinds).y.tolist() == [0, 1]
+    with refused("data.npz holds the arrays pictures, kinds: name the targets' with --target; the inputs must be called x"):
+        archive(pictures=pictures, kinds=kinds)
+    with refused("data.npz holds the arrays a, b, kinds: name"):
+        archive("kinds", a=pictures, b=pictures, kinds=kinds)
+    with refused("data.npz holds the arrays (none): name"):
+        archive()
+
+
+class Trap:
+    """Unpickling one of these is seen."""
+
+    sprung = False
+
+    def __reduce__(self):
+        return setattr, (Trap, "sprung", True)
+
+
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_objects_are_never_unpickled(archive, name):
+    arrays = {"x": np.eye(2), "y": np.array([0, 1]), name: np.array([Trap(), Trap()], dtype=object)}
+    with refused(
+        "data.npz cannot be read as an archive of plain arrays: it holds Python objects, which are never unpickled"
+    ):
+        archive(**arrays)
+    assert not Trap.sprung
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.eye(3), np.array([0, 1])),
+        (np.array(["a", "b"]), np.array([0, 1])),
+        (np.eye(2), np.zeros((2, 1, 1))),
+        (np.eye(2), np.array(1.0)),
+        (np.array(1.0), np.array([0, 1])),
+        (np.eye(2) * 1j, np.array([0, 1])),
+        (np.eye(2), np.array([1j, 2])),
+    ],
+    ids=["lengths", "text", "3-D", "0-D-y", "0-D-x", "complex", "complex-y"],
+)
+def test_wrong_shapes_and_kinds(archive, x, y):
+    got = f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}"
+    with refused(f"data.npz: expected numbers x [n, ...] and y [n] or [n, k], {got}"):
+        archive(x=x, y=y)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
+def test_archives_without_data(archive, shape):
+    with refused(f"data.npz has no data: x has the shape {shape}"):
+        archive(x=np.zeros(shape), y=np.arange(shape[0]))
+
+
+def test_numbers_that_are_not_finite(archive):
+    x = np.eye(3)
+    x[1, 2] = np.nan
+    with refused("data.npz, data row 2, column 2: nan is not a finite number: fill it in or drop the row"):
+        archive(x=x, y=np.arange(3))
+    with refused("data.npz, data row 1, column 0: 1e+300 is too large for float32"):
+        archive(x=np.eye(3) * 1e300, y=np.arange(3))
+    with refused("data.npz, data row 3: the target 'y' is nan: fill it in or drop the row"):
+        archive(x=np.eye(3), y=np.array([1, 2, np.nan]))
+    with refused("data.npz, data row 1, column 1: inf is not a finite number"):
+        archive(x=np.eye(3), y=np.array([[1, np.inf]] * 3))
+
+
+def test_classes_need_one_column(archive):
+    with refused("data.npz: classes must have the shape [n], y has (2, 2)"):
+        archive(x=np.eye(2), y=np.eye(2), _task="classification")
+
+
+def test_files_that_are_no_archive(tmp_path):
+    path = tmp_path / "data.npz"
+    for content in (b"", b"hello", b"PK\x03\x04 and then nothing"):
+        path.write_bytes(content)
+        with refused("data.npz is not an NPZ archive: make one with np.savez('data.npz', x=..., y=...)"):
+            read_npz(path)
+    with path.open("wb") as file:
+        np.save(file, np.eye(2))
+    with refused("data.npz is not an NPZ archive"):
+        read_npz(path)
+
+
+def test_a_damaged_archive(tmp_path):
+    path = tmp_path / "data.npz"
+    for save in (np.savez, np.savez_compressed):
+        save(path, x=np.arange(400.0).reshape(20, 20), y=np.arange(20))
+        content = bytearray(path.read_bytes())
+        content[200:260] = b"?" * 60
+        path.write_bytes(content)
+        with refused("data.npz cannot be read as an archive of plain arrays: "):
+            read_npz(path)

@@ -1,0 +1,485 @@
+"""What `fit`, `evaluate` and `predict` promise: what is recorded when, what depends on what, and what is refused."""
+
+import re
+
+import numpy as np
+import pytest
+
+from monitor import Callback, Checkpoint, EarlyStopping, Recorder, load_checkpoint
+from optimizers import SGD, Adam, NonfiniteGradientError, Step
+from tinynet import MLP, BatchNorm1d, Linear, Module, Parameter, Sequential, Tensor, cross_entropy, evaluate, fit, predict
+from tinynet.datasets import moons
+from tinynet.preprocessing import train_test_split
+from tinynet.tensor import ShapeError
+from tinynet.training import LOSSES, batches
+
+DATA = moons(60, seed=1)
+VAL = moons(40, seed=2)
+
+
+def train(data=DATA, model=None, lr=1e-2, **options):
+    """A short training: (run, model)."""
+    model = model or MLP([2, 8, 2], seed=0)
+    options = {"loss": "cross_entropy", "epochs": 3, "batch_size": 16, **options}
+    return fit(model, data, optimizer=Adam(model.parameters(), lr), **options), model
+
+
+def weights(model):
+    return b"".join(p.numpy().tobytes() for p in model.parameters())
+
+
+class Spy(Callback):
+    """Writes down every hook that is called, with where training was."""
+
+    def __init__(self, calls=None, name="spy"):
+        self.calls = [] if calls is None else calls
+        self.name = name
+
+    def note(self, hook, training):
+        self.calls.append((self.name, hook, training.epoch, training.step))
+
+    def on_train_begin(self, training):
+        self.note("train_begin", training)
+
+    def on_epoch_begin(self, training):
+        self.note("epoch_begin", training)
+
+    def on_batch_end(self, training):
+        self.note("batch_end", training)
+
+    def on_epoch_end(self, training):
+        self.note("epoch_end", training)
+
+    def on_train_end(self, training):
+        self.note("train_end", training)
+
+
+def at(hook, action):
+    """A callback that does something at one hook."""
+    callback = Callback()
+    setattr(callback, hook, action)
+    return callback
+
+
+# What is recorded -----------------------------------------------------------------------------------------------------
+
+
+def test_series_and_steps():
+    run, _ = train(validation=VAL, metrics=["accuracy"])
+    names = ["train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "train/running_loss"]
+    assert run.names() == names
+    for name in names:
+        steps, epochs, values = run.points(name)
+        first = 1 if name == "train/running_loss" else 0  # before training nothing has run
+        assert steps.tolist() == [0, 4, 8, 12][first:]
+        assert epochs.tolist() == [0, 1, 2, 3][first:]
+        assert np.isfinite(values).all()
+    assert run.status == "finished"
+
+
+def test_without_validation_there_is_no_val():
+    assert train()[0].names() == ["train/loss", "lr", "train/running_loss"]
+
+
+def test_step_0_is_the_untrained_model_and_the_last_step_the_trained_one():
+    before = evaluate(MLP([2, 8, 2], seed=0), DATA, "cross_entropy")["loss"]
+    run, model = train()
+    assert run.series("train/loss")[1][0] == before
+    assert run.last("train/loss") == evaluate(model, DATA, "cross_entropy")["loss"] < before
+
+
+def test_running_loss_is_the_mean_over_all_examples_whatever_the_last_batch():
+    run, model = train(epochs=1, batch_size=25, lr=0.0)  # batches of 25, 25 and 10; nothing moves
+    assert run.last("train/running_loss") == pytest.approx(evaluate(model, DATA, "cross_entropy")["loss"], rel=1e-6)
+    assert run.series("train/loss")[0].tolist() == [0, 3]
+
+
+def test_the_learning_rate_recorded_is_that_of_the_next_step():
+    model = MLP([2, 4, 2], seed=0)
+    optimizer = SGD(model.parameters(), Step(0.1, every=4))
+    run = fit(model, DATA, loss="cross_entropy", optimizer=optimizer, epochs=2, batch_size=16)
+    np.testing.assert_allclose(run.series("lr")[1], [0.1, 0.01, 0.001])
+
+
+def test_training_learns():
+    run, _ = train(moons(300, seed=1), epochs=60, lr=2e-2, validation=moons(300, seed=2), metrics=["accuracy"])
+    assert run.last("val/accuracy") > 0.9 > run.series("val/accuracy")[1][0]
+
+
+# What the result depends on -------------------------------------------------------------------------------------------
+
+
+def test_batches_go_through_all_data_once_and_the_last_is_smaller():
+    x = np.arange(23)[:, None]
+    found = list(batches(x, -x, 5, seed=0, epoch=1))
+    assert [len(part) for part, _ in found] == [5, 5, 5, 5, 3]
+    assert sorted(np.concatenate([part[:, 0] for part, _ in found]).tolist()) == list(range(23))
+    assert all(np.array_equal(part, -target) for part, target in found)
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    x = np.arange(50)
+
+    def order(**which):
+        return np.concatenate([part for part, _ in batches(x, x, 8, **which)]).tolist()
+
+    first = order(seed=3, epoch=2)
+    np.random.default_rng().random(10)
+    list(batches(x, x, 8, seed=9, epoch=9))
+    assert order(seed=3, epoch=2) == first
+    assert order(seed=3, epoch=3) != first
+    assert order(seed=2, epoch=2) != first
+    assert order(seed=2, epoch=3) != order(seed=3, epoch=2)
+
+
+def dropout():
+    return MLP([2, 8, 2], dropout=0.4, seed=0)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    first, again, other = (weights(train(model=dropout(), seed=seed)[1]) for seed in (5, 5, 6))
+    assert first == again
+    assert first != other
+
+
+def test_watching_changes_nothing(tmp_path):
+    plain = weights(train(model=dropout())[1])
+    with Recorder(tmp_path) as recorder:
+        watched = train(
+            model=dropout(), validation=VAL, metrics=["accuracy"], callbacks=[Checkpoint(1), Spy()], recorder=recorder
+        )[1]
+    assert weights(watched) == plain
+
+
+def test_evaluation_leaves_running_averages_alone():
+    def model():
+        return Sequential(Linear(2, 4, seed=0), BatchNorm1d(4), Linear(4, 2, seed=1))
+
+    plain, watched = train(model=model())[1], train(model=model(), validation=VAL)[1]
+    for name, value in plain.state_dict().items():
+        assert value.tobytes() == watched.state_dict()[name].tobytes(), name
+
+
+def test_data_may_be_lists_tensors_or_whole_numbers():
+    x, y = [[0, 1], [1, 0], [1, 1], [0, 0]], [1, 1, 0, 0]
+    expected = weights(train((np.array(x, np.float32), np.array(y)))[1])
+    assert weights(train((x, y))[1]) == expected
+    assert weights(train((np.array(x), np.array(y, np.uint8)))[1]) == expected
+    assert weights(train((Tensor(np.array(x, np.float64)), y))[1]) == expected
+
+
+def test_nothing_is_promoted_to_float64():
+    run, model = train((DATA[0].astype(np.float64), DATA[1]), validation=VAL)
+    assert {p.dtype for p in model.parameters()} == {np.dtype(np.float32)}
+    assert predict(model, DATA[0].astype(np.float64)).dtype == np.float32
+    assert run.status == "finished"
+
+
+# Modes ----------------------------------------------------------------------------------------------------------------
+
+
+def modes(model):
+    return [module.training for _, module in model.named_modules()]
+
+
+@pytest.mark.parametrize("use", [lambda m: predict(m, DATA[0]), lambda m: evaluate(m, DATA, "cross_entropy")])
+def test_every_layer_gets_its_mode_back(use):
+    model = dropout()
+    model[2].eval()  # one layer frozen by hand
+    before = modes(model)
+    use(model)
+    assert modes(model) == before
+    assert any(before)
+    assert not all(before)
+
+
+def test_modes_come_back_after_an_error():
+    model = dropout()
+    with pytest.raises(ShapeError):
+        predict(model, np.zeros((3, 5)))
+    assert all(modes(model))
+
+
+def test_prediction_is_in_evaluation_mode_and_in_batches():
+    model = dropout()
+    outputs = predict(model, DATA[0], batch_size=7)
+    assert outputs.shape == (60, 2)
+    assert isinstance(outputs, np.ndarray)
+    np.testing.assert_allclose(outputs, predict(model, DATA[0]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(outputs, model.eval()(Tensor(DATA[0])).data, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_in_evaluation_mode_is_trained_with_its_dropout():
+    as_usual, evaluated = dropout(), dropout().eval()
+    assert weights(train(model=as_usual)[1]) == weights(train(model=evaluated)[1])
+    assert not any(modes(evaluated))
+    assert all(modes(as_usual))
+
+
+# Callbacks ------------------------------------------------------------------------------------------------------------
+
+
+def test_hooks_in_order():
+    calls = []
+    train(callbacks=[Spy(calls, "a"), Spy(calls, "b")], epochs=2, batch_size=30)
+    expected = [("train_begin", 0, 0)]
+    for epoch in (1, 2):
+        expected += [("epoch_begin", epoch - 1, 2 * epoch - 2)]
+        expected += [("batch_end", epoch - 1, step) for step in (2 * epoch - 1, 2 * epoch)]
+        expected += [("epoch_end", epoch, 2 * epoch)]
+    expected += [("train_end", 2, 4)]
+    assert calls == [(name, *call) for call in expected for name in "ab"]
+
+
+def test_callbacks_see_the_training():
+    seen = {}
+    run, model = train(validation=VAL, callbacks=[at("on_epoch_end", lambda t: seen.update(vars(t)))])
+    assert seen["model"] is model
+    assert (seen["epochs"], seen["batches"], seen["epoch"], seen["step"]) == (3, 4, 3, 12)
+    assert dict(seen["logs"])["val/loss"] == run.last("val/loss")
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        seen["logs"]["val/loss"] = 0
+
+
+@pytest.mark.parametrize("reason", ["enough", ""])
+@pytest.mark.parametrize("hook", ["on_batch_end", "on_epoch_end"])
+def test_stop_ends_training_after_the_epoch(hook, reason):
+    spy = Spy()
+    run, _ = train(epochs=9, callbacks=[at(hook, lambda t: t.stop(reason)), spy])
+    assert run.series("train/loss")[0].tolist() == [0, 4]
+    assert [event["d"]["text"] for event in run.events if event["k"] == "note"] == [reason]
+    assert spy.calls[-1] == ("spy", "train_end", 1, 4)
+    assert run.status == "finished"
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end"])
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "interrupted"), (OSError, "failed")])
+def test_an_exception_ends_the_run_and_goes_on(hook, error, status):
+    def fail(_):
+        raise error("now")
+
+    spy, recorder = Spy(), Recorder(None)
+    with pytest.raises(error, match="now"):
+        train(callbacks=[spy, at(hook, fail)], recorder=recorder)
+    assert spy.calls[-1][1] == "train_end"
+    assert recorder.run.status == status
+
+
+def test_a_recorder_in_its_own_with_block_stays_open():
+    with Recorder(None) as recorder:
+        train(recorder=recorder)
+        recorder.log(**{"test/loss": 1.0})
+    assert recorder.run.last("test/loss") == 1.0
+    assert recorder.run.status == "finished"
+
+
+def test_early_stopping_through_fit():
+    stopper = EarlyStopping("val/loss", patience=2)
+    run, model = train(epochs=200, lr=0.3, validation=VAL, callbacks=[stopper])
+    losses = run.series("val/loss")[1][1:]
+    best = int(losses.argmin())
+    assert len(losses) == best + 3 < 200
+    assert evaluate(model, VAL, "cross_entropy")["loss"] == losses[best] < losses[-1]
+
+
+def test_checkpoints_through_fit(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        run, model = train(epochs=7, validation=VAL, callbacks=[Checkpoint(every=3)], recorder=recorder)
+    last, best = (load_checkpoint(run.path, which) for which in ("last", "best"))
+    assert (last["step"], last["epoch"]) == (28, 7)
+    assert best["epoch"] == int(run.series("val/loss")[1][1:].argmin()) + 1
+    other = MLP([2, 8, 2], seed=9)
+    other.load_state_dict(last["model"])
+    assert weights(other) == weights(model)
+
+
+def test_a_training_can_go_on_from_a_checkpoint(tmp_path):
+    x, y = DATA
+    model = MLP([2, 8, 2], seed=0)
+    optimizer = Adam(model.named_parameters(), 1e-2)
+
+    def epochs(model, optimizer, which):
+        for epoch in which:
+            for a, b in batches(x, y, 16, 0, epoch):
+                optimizer.zero_grad()
+                cross_entropy(model(Tensor(a)), b).backward()
+                optimizer.step()
+
+    with Recorder(tmp_path) as recorder:
+        options = {"epochs": 2, "batch_size": 16, "callbacks": [Checkpoint(best=None)], "recorder": recorder}
+        fit(model, DATA, loss="cross_entropy", optimizer=optimizer, **options)
+    epochs(model, optimizer, (3, 4))
+    saved = load_checkpoint(recorder.path, "last")
+    other = MLP([2, 8, 2], seed=5)
+    other.load_state_dict(saved["model"])
+    continued = Adam(other.named_parameters(), 1e-2)
+    continued.load_state_dict(saved["optimizer"])
+    epochs(other, continued, (3, 4))
+    assert weights(other) == weights(model)
+
+
+# Losses and metrics ---------------------------------------------------------------------------------------------------
+
+
+def test_losses_by_name_and_by_function():
+    by_name, by_function = train()[0], train(loss=cross_entropy)[0]
+    assert by_name.series("train/loss")[1].tolist() == by_function.series("train/loss")[1].tolist()
+    own = train(loss=lambda outputs, y: cross_entropy(outputs, y, label_smoothing=0.1))[0]
+    assert own.last("train/loss") != by_name.last("train/loss")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains(loss):
+    y = DATA[1] if loss == "cross_entropy" else DATA[1][:, None].astype(np.float32)
+    run, _ = train((DATA[0], y), model=MLP([2, 8, 2 if loss == "cross_entropy" else 1], seed=0), loss=loss)
+    assert run.last("train/loss") < run.series("train/loss")[1][0]
+
+
+def test_metrics_by_name_and_by_function():
+    def mistakes(true, predicted):
+        return np.sum(true != predicted)
+
+    run, model = train(metrics=["accuracy", "f1_score", mistakes])
+    wrong = (predict(model, DATA[0]).argmax(axis=1) != DATA[1]).sum()
+    assert run.last("train/mistakes") == wrong
+    assert run.last("train/accuracy") == 1 - wrong / 60
+    assert 0 < run.last("train/f1_score") <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, int])
+def test_regression(dtype):
+    x = np.linspace(-1, 1, 50)[:, None]
+    y = (3 * x + 1).round().astype(dtype)
+    model = MLP([1, 16, 1], activation="tanh", seed=0)
+    scores = ["r2_score", "mean_absolute_error", "mean_squared_error"]
+    run, _ = train((x, y), model=model, loss="mse_loss", epochs=60, metrics=scores)
+    assert run.last("train/r2_score") > 0.9
+    assert run.last("train/mean_squared_error") == pytest.approx(run.last("train/loss"), rel=1e-5)
+
+
+def test_evaluate_answers_loss_and_metrics():
+    model = MLP([2, 8, 2], seed=0)
+    scores = evaluate(model, (DATA[0].tolist(), DATA[1].tolist()), "cross_entropy", ["accuracy"])
+    assert list(scores) == ["loss", "accuracy"]
+    loss = cross_entropy(model(Tensor(DATA[0])), DATA[1]).item()
+    assert scores["loss"] == pytest.approx(loss, rel=1e-6)
+    assert all(p.grad is None for p in model.parameters())
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def with_hole(value):
+    x = DATA[0].copy()
+    x[[7, 9], [1, 0]] = value
+    return x
+
+
+X, Y = DATA
+BAD = {
+    "epochs 0": ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+    "epochs text": ({"epochs": "3"}, TypeError, "epochs must be a whole number, got '3'"),
+    "epochs true": ({"epochs": True}, TypeError, "epochs must be a whole number, got True"),
+    "batch_size 0": ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+    "batch_size 2.5": ({"batch_size": 2.5}, TypeError, "batch_size must be a whole number, got 2.5"),
+    "no pair": ({"data": X}, TypeError, "data must be a pair (x, y), got ndarray"),
+    "three": ({"data": (X, Y, Y)}, TypeError, "data must be a pair (x, y), got tuple"),
+    "no pair 2": ({"validation": X}, TypeError, "validation must be a pair (x, y), got ndarray"),
+    "empty": ({"data": (X[:0], Y[:0])}, ValueError, "the data set is empty: x has no rows"),
+    "nan": ({"data": (with_hole(np.nan), Y)}, ValueError, "values that are nan or infinite, the first at row 7, column 1"),
+    "inf": ({"validation": (with_hole(-np.inf), Y)}, ValueError, "x has 2 values that are nan or infinite, the first"),
+    "nan in y": ({"data": (X[:2], [0.5, np.nan])}, ValueError, "y has a value that is nan or infinite, the first at row 1"),
+    "1-D": ({"data": (Y, Y)}, ValueError, "x must have the shape [n, features], got (60,): x.reshape(-1, 1) for"),
+    "text": ({"data": (np.array([["a", "b"]]), Y[:1])}, TypeError, "real numbers, got data of dtype <U1 (text"),
+    "ragged": ({"data": ([[1.0], [1.0, 2.0]], Y[:2])}, ValueError, "cannot make an array of a ragged list"),
+    "lengths": ({"data": (X, Y[:50])}, ValueError, "x has 60 rows, but y has the shape (50,)"),
+    "y a number": ({"data": (X, 1)}, ValueError, "x has 60 rows, but y has the shape ()"),
+    "label 2": ({"data": (X, Y + 1)}, ValueError, "labels must be in 0 to 1 for 2 classes, found 2"),
+    "label -1": ({"data": (X, Y - 1)}, ValueError, "labels must be in 0 to 1 for 2 classes, found -1"),
+    "val label": ({"validation": (X, Y + 1)}, ValueError, "labels must be in 0 to 1 for 2 classes, found 2"),
+    "float labels": ({"data": (X, Y * 1.0)}, ShapeError, "class numbers are integers: labels.astype(int)"),
+    "column of labels": ({"data": (X, Y[:, None])}, ShapeError, "drop the last axis: labels[..., 0]"),
+    "mse": ({"data": (X, Y * 1.0), "loss": "mse_loss"}, ShapeError, "prediction of shape (60, 2), target of shape (60,"),
+    "loss": ({"loss": "cross_entrpy"}, ValueError, "unknown loss 'cross_entrpy': did you mean 'cross_entropy'?"),
+    "no loss": ({"loss": None}, ValueError, "unknown loss None. There are: binary_cross_entropy_with_logits, "),
+    "metric": ({"metrics": ["acuracy"]}, ValueError, "unknown metric 'acuracy': did you mean 'accuracy'?"),
+    "metrics text": ({"metrics": "accuracy"}, TypeError, "metrics must be a list of names or functions, got 'accuracy'"),
+    "width": ({"data": (X[:, :1], Y)}, ShapeError, "layers.0: Linear(2 -> 8) expected input of shape [..., 2], got [60"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_mistakes_are_refused_with_what_was_seen(case):
+    options, error, sentence = BAD[case]
+    model = MLP([2, 8, 2], seed=0)
+    before = weights(model)
+    with pytest.raises(error, match=re.escape(sentence)):
+        train(model=model, **options)
+    assert weights(model) == before
+
+
+@pytest.mark.parametrize("options", [{"metrics": ["acuracy"]}, {"loss": "mse"}, {"data": (X, Y[:5])}, {"validation": X}])
+def test_mistakes_in_the_arguments_are_found_before_a_run_begins(options):
+    spy, recorder = Spy(), Recorder(None)
+    with pytest.raises((ValueError, TypeError)):
+        train(callbacks=[spy], recorder=recorder, **options)
+    assert not spy.calls
+    assert recorder.run.status == "running"
+
+
+def test_evaluate_and_predict_refuse_the_same():
+    model = MLP([2, 8, 2], seed=0)
+    with pytest.raises(ValueError, match="x has 60 rows, but y has the shape"):
+        evaluate(model, (X, Y[:3]), "cross_entropy")
+    with pytest.raises(ValueError, match="did you mean 'cross_entropy'"):
+        evaluate(model, DATA, "crossentropy")
+    with pytest.raises(ValueError, match="the data set is empty"):
+        predict(model, X[:0])
+    with pytest.raises(ValueError, match=r"x must have the shape \[n, features\], got \(2,\)"):
+        predict(model, X[0])
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        predict(model, X, batch_size=0)
+
+
+@np.errstate(all="ignore")
+def test_a_loss_that_explodes_fails_with_the_name_of_the_parameter():
+    model, recorder = MLP([2, 8, 2], seed=0), Recorder(None)
+    optimizer = SGD(model.named_parameters(), 1e30)
+    with pytest.raises(NonfiniteGradientError, match=r"the gradient of 'layers\.\d\.(weight|bias)' has a (nan|infinity)"):
+        fit(model, DATA, loss="cross_entropy", optimizer=optimizer, epochs=5, batch_size=16, recorder=recorder)
+    assert recorder.run.status == "failed"
+
+
+# Without fit ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_by_hand():
+    x_train, x_test, y_train, y_test = train_test_split(*moons(400, seed=0), seed=0)
+    model = MLP([2, 32, 2], seed=0)
+    optimizer = Adam(model.parameters(), lr=1e-2)
+    recorder = Recorder(root=None, name="by hand")
+    for epoch in range(1, 41):
+        for x, y in batches(x_train, y_train, 32, seed=0, epoch=epoch):
+            loss = cross_entropy(model(Tensor(x)), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            recorder.log(**{"train/loss": loss.item(), "lr": optimizer.lr})
+    recorder.finish()
+    assert evaluate(model, (x_test, y_test), "cross_entropy", ["accuracy"])["accuracy"] > 0.9
+    assert recorder.run.series("train/loss")[0].tolist() == list(range(1, 401))
+    assert recorder.run.last("lr") == 1e-2
+
+
+def test_a_model_of_ones_own():
+    class Line(Module):
+        def __init__(self):
+            self.slope, self.height = Parameter([[0.0]]), Parameter([0.0])
+
+        def forward(self, x):
+            return x @ self.slope + self.height
+
+    x = np.linspace(-1, 1, 40, dtype=np.float32)[:, None]
+    model = Line()
+    fit(model, (x, 2 * x - 1), loss="mse_loss", optimizer=SGD(model.parameters(), 0.3), epochs=40, batch_size=10)
+    assert (model.slope.item(), model.height.item()) == (pytest.approx(2, abs=1e-3), pytest.approx(-1, abs=1e-3))
