@@ -21,6 +21,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -101,7 +102,7 @@ def by_hand(sizes: list[int], activation: str, batch: int) -> Callable[[], float
     grad, m, v, s, u = (np.zeros_like(flat) for _ in range(5))
     views: list[tuple[np.ndarray, ...]] = []
     at = 0
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         end = at + fan_in * fan_out
         views.append((flat[at:end].reshape(fan_in, fan_out), flat[end : end + fan_out],
                       grad[at:end].reshape(fan_in, fan_out), grad[end : end + fan_out]))  # fmt: skip

@@ -67,9 +67,10 @@ def page() -> str:
     lines = [
         "# The table of derivatives",
         "",
-        "Made from the source by `python docs/make_rules.py`; `tinynet check` verifies it on your machine. `g` is the gradient",
-        "of the loss with respect to the answer `y`; each line is the gradient with respect to one operand. Undoing",
-        "broadcasting, restoring the dtype and adding up over several uses is done by the engine, once, and not repeated here.",
+        "Made from the source by `python docs/make_rules.py`; `tinynet check` verifies it on your machine. `g` is the",
+        "gradient of the loss with respect to the answer `y`; each line is the gradient with respect to one operand.",
+        "Undoing broadcasting, restoring the dtype and adding up over several uses is done by the engine, once, and is",
+        "not repeated here.",
         "",
         "| function | operand | gradient | code | at kinks and ties |",
         "|---|---|---|---|---|",
@@ -79,8 +80,15 @@ def page() -> str:
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     composed = ", ".join(f"`{name_of(f)}`" for f in COMPOSED)
     plain = ", ".join(f"`{name}`" for name in sorted(name_of(f) for f in PLAIN))
-    lines += ["", "## Composed of these", "", f"These need no rule of their own ([compositions.py](../tinynet/compositions.py)): {composed}."]
-    lines += ["", "## Without a derivative", "", f"On Tensors these answer with plain arrays, numbers or shapes: {plain}.", ""]
+    lines += ["", "## Composed of these", ""]
+    lines += [f"These need no rule of their own ([compositions.py](../tinynet/compositions.py)): {composed}."]
+    lines += [
+        "",
+        "## Without a derivative",
+        "",
+        f"On Tensors these answer with plain arrays, numbers or shapes: {plain}.",
+        "",
+    ]
     return "\n".join(lines)
 
 

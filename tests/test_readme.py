@@ -34,8 +34,21 @@ def test_links_and_pictures_exist():
 
 def test_the_two_commands_come_first():
     setup, check = blocks("bash")[:2]
-    assert setup.split() == "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/tinynet train".split()
-    assert check.split() == '.venv/bin/pip install -e ".[test]" && .venv/bin/pytest'.split()
+    assert setup.split() == [
+        "python3",
+        "-m",
+        "venv",
+        ".venv",
+        "&&",
+        ".venv/bin/pip",
+        "install",
+        "-e",
+        ".",
+        "&&",
+        ".venv/bin/tinynet",
+        "train",
+    ]
+    assert check.split() == [".venv/bin/pip", "install", "-e", '".[test]"', "&&", ".venv/bin/pytest"]
 
 
 @pytest.mark.parametrize("line", sorted({line for block in blocks("text") for line in block.splitlines() if line}))

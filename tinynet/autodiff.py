@@ -135,7 +135,7 @@ def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[T
     output = _output(f(*inputs))
     u = Tensor(np.zeros_like(output.data), requires_grad=True)
     pulled = [_gradient_or_zeros(output, x, u) for x in inputs]
-    along = sum((g * t).sum() for g, t in zip(pulled, directions, strict=True))
+    along = sum(((g * t).sum() for g, t in zip(pulled, directions, strict=True)), start=Tensor(np.zeros_like(u.data)).sum())
     velocity = _gradient_or_zeros(along, u, None)
     return _outside(output, inputs), _outside(velocity, [*inputs, u])
 
@@ -167,7 +167,7 @@ def jacobian(f: Callable, argnum: int = 0) -> Callable:
         output = _output(f(*args[:argnum], x, *args[argnum + 1 :]))
         basis = np.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
         slopes = [_gradient_or_zeros(output, x, e) for e in basis]
-        whole = np.stack(slopes) if slopes else Tensor(np.zeros((0, *x.shape), x.dtype))
+        whole: Any = np.stack(slopes) if slopes else Tensor(np.zeros((0, *x.shape), x.dtype))
         return _outside(whole.reshape(output.shape + x.shape), [x])
 
     return rows
@@ -189,7 +189,7 @@ def hessian(f: Callable, argnum: int = 0) -> Callable:
 def _variable(value: Any) -> Tensor:
     """A tensor to differentiate by; still connected to `value` if someone outside differentiates by that."""
     if isinstance(value, Tensor) and value.requires_grad:
-        return np.positive(value)
+        return value * 1
     return Tensor(value, requires_grad=True)
 
 

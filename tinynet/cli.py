@@ -1,4 +1,4 @@
-"""The `tinynet` command: train, runs, env."""
+"""The `tinynet` command: train, check, runs, env."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from monitor import Checkpoint, EarlyStopping, Progress, Recorder, RecorderError
 from monitor.metrics import classification_report, confusion_matrix
 from monitor.store import encode
 from tinynet import backend
+from tinynet.check import check_table
 from tinynet.experiment import OPTIMIZERS, RARE, SCHEDULES, Experiment, Settings
 from tinynet.layers import ACTIVATIONS
 
@@ -241,6 +242,39 @@ def _finish_interrupted(experiment: Experiment, recorder: Recorder, folder: Path
             markup=False,
         )
     sys.exit(130)
+
+
+@main.command()
+@click.argument("match", default="")
+@click.option("--order", type=click.IntRange(1, 3), default=2, help="check derivatives up to this order  [2]")
+@click.option("--json", "as_json", is_flag=True, help="print the result as JSON and nothing else")
+@user_errors
+def check(match: str, order: int, as_json: bool) -> None:
+    """Verify every derivative rule here and now, or those whose name contains MATCH.
+
+    Each rule is compared with differences and, where it is analytic, with the complex step; forward mode with reverse
+    mode; and the rule on arrays with the rule on Tensors. Exit status 1 if one is wrong.
+
+    \b
+    Examples:
+      tinynet check
+      tinynet check linalg --order 3
+    """
+    verdicts = []
+    for verdict in check_table(order, match):
+        verdicts.append(verdict)
+        if not as_json:
+            result = "[green]right[/]" if verdict.error is None else f"[red]WRONG[/] {escape(verdict.error)}"
+            console.print(f"{escape(verdict.name):<22} {verdict.calls:>2} calls  order {order}  {result}", soft_wrap=True)
+    wrong = [v.name for v in verdicts if v.error is not None]
+    if not verdicts:
+        raise ValueError(f"no function of the table has {match!r} in its name")
+    if as_json:
+        print(json.dumps({"functions": len(verdicts), "wrong": wrong, "order": order, "numpy": np.__version__}))
+    else:
+        calls, seconds = sum(v.calls for v in verdicts), sum(v.seconds for v in verdicts)
+        console.print(f"\n{len(verdicts)} functions, {calls} calls, {seconds:.1f} s: {len(wrong)} wrong {', '.join(wrong)}")
+    sys.exit(1 if wrong else 0)
 
 
 @main.command()

@@ -149,8 +149,8 @@ def vdot(a: Any, b: Any) -> Any:
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """The sum over pairs of axes, written as an einsum."""
     if isinstance(axes, int):
-        axes = (range(a.ndim - axes, a.ndim), range(axes))
-    of_a, of_b = ([i % x.ndim for i in np.atleast_1d(list(np.atleast_1d(part)))] for x, part in ((a, axes[0]), (b, axes[1])))
+        axes = (list(range(a.ndim - axes, a.ndim)), list(range(axes)))
+    of_a, of_b = ([i % x.ndim for i in np.atleast_1d(part)] for x, part in ((a, axes[0]), (b, axes[1])))
     left = LETTERS[: a.ndim]
     right = "".join(left[of_a[of_b.index(i)]] if i in of_b else LETTERS[a.ndim + i] for i in range(b.ndim))
     kept = "".join(c for c in left + right if (left + right).count(c) == 1)
@@ -182,7 +182,8 @@ def explicit(subscripts: str, operands: Sequence[Any]) -> tuple[list[str], str]:
     if len(inputs) != len(operands):
         raise ValueError(f"np.einsum: {subscripts!r} names {len(inputs)} operands, got {len(operands)}")
     spare = [c for c in reversed(LETTERS) if c not in subscripts]
-    dots = [np.ndim(x) - len(labels.replace("...", "")) if "..." in labels else 0 for x, labels in zip(operands, inputs, strict=True)]
+    named = [len(labels.replace("...", "")) for labels in inputs]
+    dots = [np.ndim(x) - n if "..." in labels else 0 for x, labels, n in zip(operands, inputs, named, strict=True)]
     batch = "".join(spare[: max(dots, default=0)])
     inputs = [labels.replace("...", batch[len(batch) - n :]) for labels, n in zip(inputs, dots, strict=True)]
     if arrow:
@@ -217,12 +218,17 @@ def diag(x: Any, k: int = 0) -> Any:
 
 def tril(x: Any, k: int = 0) -> Any:
     """The part on and below diagonal k; zeros above."""
-    return np.where(np.tri(*x.shape[-2:], k=k, dtype=bool), x, 0)
+    return np.where(_below(x, k), x, 0)
 
 
 def triu(x: Any, k: int = 0) -> Any:
     """The part on and above diagonal k; zeros below."""
-    return np.where(np.tri(*x.shape[-2:], k=k - 1, dtype=bool), 0, x)
+    return np.where(_below(x, k - 1), 0, x)
+
+
+def _below(x: Any, k: int) -> np.ndarray:
+    """True on and below diagonal k."""
+    return np.tri(x.shape[-2], x.shape[-1], k=k, dtype=bool)
 
 
 def solve(a: Any, b: Any) -> Any:

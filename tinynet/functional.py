@@ -30,8 +30,9 @@ from tinynet.kernels import (
 from tinynet.tensor import ShapeError, Tensor, plain
 
 __all__ = [
-    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss", "leaky_relu",
-    "linear", "log_sigmoid", "log_softmax", "logsumexp", "mse_loss", "one_hot", "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss",
+    "leaky_relu", "linear", "log_sigmoid", "log_softmax", "logsumexp", "mse_loss", "one_hot", "relu", "sigmoid",
+    "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip
 
 tanh = np.tanh

@@ -38,7 +38,7 @@ class AnomalyError(FloatingPointError):
 
 
 def kind_of_nonfinite(array: Array) -> str:
-    """"a nan" or "an infinity", with the place of the first."""
+    """ "a nan" or "an infinity", with the place of the first."""
     bad = ~np.isfinite(array)
     where = tuple(int(i) for i in np.argwhere(bad)[0])
     return f"{'a nan' if bool(np.isnan(array).any()) else 'an infinity'} (first at {where})"
@@ -135,7 +135,8 @@ class Node:
             if tensor.version != version:
                 raise ChangedArrayError(
                     f"{tensor.name or 'a parameter'} of shape {tensor.shape}, an operand of {self.function.__name__}, was "
-                    "moved by optimizer.step() after the forward pass, so its gradient would be wrong: compute the loss again"
+                    "moved by optimizer.step() after the forward pass, so its gradient would be wrong: compute the loss "
+                    "again"
                 )
 
     def release(self) -> None:

@@ -221,6 +221,7 @@ rule(
     lambda g, y, x, axis=None, *, keepdims=False: spread(g, x, axis, keepdims) * ties(x, y, axis, keepdims),
 )
 
+
 def summed_from_the_end(g: Any, axis: Any) -> Any:
     """At each place the sum of g from there to the end of the axis."""
     return np.flip(np.cumsum(np.flip(g, axis), axis), axis)

@@ -379,7 +379,9 @@ def check_differentiable(function: Callable, rule: Rule, mask: int) -> None:
     """Raise if an operand requires a gradient that has no rule (such as the mask of np.where, or a bound of np.clip)."""
     for i in range(mask.bit_length()):
         if mask >> i & 1 and (i >= len(rule.operands) or rule.operands[i] is None):
-            raise TypeError(f"{name_of(function)} has no derivative with respect to operand {i}: pass it as an array (t.data)")
+            raise TypeError(
+                f"{name_of(function)} has no derivative with respect to operand {i}: pass it as an array (t.data)"
+            )
 
 
 def watch(function: Callable, values: list, y: Array, node: Node | None) -> None:
@@ -456,7 +458,7 @@ def answer(function: Callable, args: tuple, params: dict[str, Any]) -> Any:
 def name_of(function: Callable) -> str:
     """np.exp for NumPy's functions, the bare name for ours."""
     module = getattr(function, "__module__", "") or "numpy"
-    return ("np." if module.startswith("numpy") else "") + function.__name__
+    return (module.replace("numpy", "np") + "." if module.startswith("numpy") else "") + function.__name__
 
 
 def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params: dict) -> TypeError:
@@ -464,9 +466,7 @@ def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params:
     if rule is None:
         return no_rule(function)
     unknown = sorted(params.keys() - rule.params) or f"{len(args)} positional arguments"
-    return TypeError(
-        f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords"
-    )
+    return TypeError(f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords")
 
 
 def no_rule(function: Callable) -> TypeError:

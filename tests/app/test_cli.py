@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from monitor import Run
 from tinynet.cli import main
 from tinynet.experiment import Experiment, Settings
+from tinynet.rules import RULES, Rule
 
 GENERATED = ["moons", "circles", "blobs", "spirals", "xor", "checkerboard", "sine"]
 COMMAND = [sys.executable, "-m", "tinynet.cli"]
@@ -502,3 +503,31 @@ def on_terminal(folder, width, *arguments):
     os.close(ours)
     assert process.wait(60) == 0, screen
     return screen.decode()
+
+
+# check ------------------------------------------------------------------------------------------------------------------
+
+
+def test_check_verifies_the_table():
+    result = CliRunner().invoke(main, ["check", "linalg", "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.output)["wrong"] == []
+    assert json.loads(result.output)["functions"] >= 4
+    result = CliRunner().invoke(main, ["check", "np.sin", "--order", "1"])
+    assert "np.sin" in result.output
+    assert "0 wrong" in result.output
+
+
+def test_check_finds_a_wrong_rule_and_says_so(monkeypatch):
+    rule = RULES[np.sin]
+    monkeypatch.setitem(RULES, np.sin, Rule((lambda g, y, x: g * np.cos(x) * 1.0001,), None))
+    result = CliRunner().invoke(main, ["check", "np.sin"])
+    assert result.exit_code == 1
+    assert "WRONG" in result.output
+    assert rule is not RULES[np.sin]
+
+
+def test_check_of_nothing_is_a_mistake():
+    result = CliRunner().invoke(main, ["check", "no_such_function"])
+    assert result.exit_code == 2
+    assert "no function of the table has 'no_such_function' in its name" in result.output

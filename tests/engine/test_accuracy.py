@@ -30,7 +30,9 @@ def right_of_zero(limit=1e12):
     return np.unique(np.concatenate([np.logspace(-12, np.log10(limit), 200), np.linspace(0.1, 10, 100)]))
 
 
-inside = np.unique(np.concatenate([1 - np.logspace(-6, -0.01, 60), -1 + np.logspace(-6, -0.01, 60), np.linspace(-0.9, 0.9, 61)]))
+inside = np.unique(
+    np.concatenate([1 - np.logspace(-6, -0.01, 60), -1 + np.logspace(-6, -0.01, 60), np.linspace(-0.9, 0.9, 61)])
+)
 inside = inside[inside != 0]
 
 # function: (ours, its value, its derivative, the points)

@@ -9,7 +9,7 @@ import pytest
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 import tinynet as tn
-from optimizers import SGD, Adam, AdamW, L1
+from optimizers import L1, SGD, Adam, AdamW
 
 X, Y = tn.datasets.moons(24, noise=0.1, seed=0)
 

@@ -22,7 +22,13 @@ def slope(f, x, upstream=None, dtype=np.float64):
 
 
 CASES = [
-    ("autograd: repeat along the last axis", lambda t: np.repeat(t, 2, axis=-1), [1.0, 2.0], [1, 10, 100, 1000], [11.0, 1100.0]),
+    (
+        "autograd: repeat along the last axis",
+        lambda t: np.repeat(t, 2, axis=-1),
+        [1.0, 2.0],
+        [1, 10, 100, 1000],
+        [11.0, 1100.0],
+    ),
     ("autograd: repeat with counts", lambda t: np.repeat(t, [2, 0, 1]), [1.0, 2.0, 3.0], [1, 10, 100], [11.0, 0.0, 100.0]),
     ("autograd: prod with a zero", np.prod, [0.0, 2.0, 3.0], None, [6.0, 0.0, 0.0]),
     ("prod with two zeros", np.prod, [0.0, 0.0, 3.0], None, [0.0, 0.0, 0.0]),
@@ -35,7 +41,13 @@ CASES = [
     ("MyGrad: relu of -inf", F.relu, [-INF], None, [0.0]),
     ("DeZero: ties in max share the gradient", np.max, [2.0, 2.0, 1.0], None, [0.5, 0.5, 0.0]),
     ("smolgrad: mean over a tuple of axes", lambda t: t.mean(axis=(0, 1)), [[1.0, 2.0]], None, [[0.5, 0.5]]),
-    ("smolgrad: transpose with three axes", lambda t: t.transpose(1, 2, 0), [[[1.0, 2.0]]], [[[3.0], [4.0]]], [[[3.0, 4.0]]]),
+    (
+        "smolgrad: transpose with three axes",
+        lambda t: t.transpose(1, 2, 0),
+        [[[1.0, 2.0]]],
+        [[[3.0], [4.0]]],
+        [[[3.0, 4.0]]],
+    ),
     ("torch: logsumexp of large numbers", F.logsumexp, [1e4, 1e4], None, [0.5, 0.5]),
     ("composed sigmoid at -800", F.sigmoid, [-800.0, 800.0], None, [0.0, 0.0]),
     ("jax: slope of |x| at 0", np.abs, [0.0], None, [0.0]),
@@ -68,7 +80,9 @@ def test_autograd_float32_gradients_do_not_become_float64(f):
     slope(f, [1.0, 2.0, 4.0], dtype=np.float32)
 
 
-@pytest.mark.parametrize("f", [lambda t: t * 2.0, lambda t: t + 1.0, lambda t: t / 3, lambda t: np.maximum(t, 0.0), F.leaky_relu])
+@pytest.mark.parametrize(
+    "f", [lambda t: t * 2.0, lambda t: t + 1.0, lambda t: t / 3, lambda t: np.maximum(t, 0.0), F.leaky_relu]
+)
 def test_mygrad_python_numbers_do_not_promote(f):
     assert f(tn.Tensor(np.float32([1.0]), requires_grad=True)).dtype == np.float32
 

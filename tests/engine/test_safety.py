@@ -97,14 +97,14 @@ def test_an_evaluation_that_is_kept_does_not_stop_the_training():
 
 def test_the_first_call_that_makes_a_nan_is_named_with_the_users_line():
     x = tn.Tensor(np.array([1.0, -1.0]), requires_grad=True)
-    with tn.detect_anomaly(), pytest.raises(tn.AnomalyError) as caught:
+    with tn.detect_anomaly():
         y = x * 2
-        z = np.log(y)  # this line
-        z.sum()
+        with pytest.raises(tn.AnomalyError) as caught:
+            np.log(y)  # this line
     text = str(caught.value)
     assert "np.log of (2,) float64 made a nan (first at (1,)); all operands are finite" in text
     assert "test_safety.py" in text
-    assert "z = np.log(y)  # this line" in text
+    assert "np.log(y)  # this line" in text
 
 
 def test_data_that_is_not_finite_is_told_apart():

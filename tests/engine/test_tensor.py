@@ -154,7 +154,11 @@ def test_repr_shows_values_and_origin():
         (lambda t: np.add.reduce(t), TypeError, r"np.add.reduce has no derivative rule: use np.sum"),
         (lambda t: np.sum(t, dtype=np.float32), TypeError, r"np.sum on a Tensor does not take \['dtype'\]"),
         (lambda t: np.exp(t, out=np.zeros((2, 3))), TypeError, r"np.exp on a Tensor does not take \['out'\]"),
-        (lambda t: np.clip(np.ones(3), t[0], 1.0), TypeError, r"np.clip has no derivative with respect to operand 1: pass it as an array"),
+        (
+            lambda t: np.clip(np.ones(3), t[0], 1.0),
+            TypeError,
+            r"np.clip has no derivative with respect to operand 1: pass it as an array",
+        ),
         (lambda t: t.__setitem__(0, 1.0), TypeError, "not written in place.*np.where"),
         (lambda t: bool(t), ValueError, r"shape \(2, 3\) is ambiguous"),
         (lambda t: float(t), ValueError, r"one element has an item\(\), this one has shape \(2, 3\)"),
