@@ -61,8 +61,8 @@ def page() -> str:
     """The page, as Markdown."""
     sys.path.insert(0, str(ROOT))
     from tinynet.compositions import COMPOSED
+    from tinynet.messages import name_of
     from tinynet.rules import PLAIN
-    from tinynet.tensor import name_of
 
     lines = [
         "# The table of derivatives",

@@ -64,7 +64,7 @@ def test_there_is_no_import_cycle():
 
 
 def test_the_floors_of_the_engine_are_in_order():
-    floors = ["backend", "rules", "kernels", "graph", "tensor", "autodiff"]
+    floors = ["backend", "rules", "kernels", "compositions", "graph", "messages", "anomaly", "tensor", "autodiff"]
     floors += ["functional", "layers", "training", "experiment", "cli"]
     for height, floor in enumerate(floors):
         found = {name.split(".")[1] for name, _ in imports(MODULES[f"tinynet.{floor}"]) if name.startswith("tinynet.")}

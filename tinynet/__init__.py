@@ -7,6 +7,7 @@ then the siblings `optimizers` and `monitor`.
 import monitor
 import optimizers
 from tinynet import datasets, functional, preprocessing
+from tinynet.anomaly import detect_anomaly
 from tinynet.autodiff import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinynet.backend import DeviceError, get_default_dtype, set_default_dtype
 from tinynet.drawing import draw_graph
@@ -38,7 +39,8 @@ from tinynet.layers import (
     Sigmoid,
     Tanh,
 )
-from tinynet.tensor import ShapeError, Tensor, detect_anomaly
+from tinynet.messages import ShapeError
+from tinynet.tensor import Tensor
 from tinynet.training import evaluate, fit, predict
 
 __version__ = "0.1.0"

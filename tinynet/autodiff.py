@@ -14,7 +14,8 @@ import numpy as np
 
 from tinynet.backend import as_array
 from tinynet.graph import ancestors, is_recording, pull_back, source
-from tinynet.tensor import ShapeError, Tensor, attach
+from tinynet.messages import ShapeError
+from tinynet.tensor import Tensor, attach
 
 
 def gradients(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from tinynet.compositions import COMPOSED
 from tinynet.gradcheck import GradcheckError, gradcheck
+from tinynet.messages import name_of
 from tinynet.rules import RULES
 from tinynet.samples import SAMPLES, Sample
-from tinynet.tensor import name_of
 
 
 @dataclass

@@ -27,7 +27,8 @@ from tinynet.kernels import (
     softmax,
     softplus,
 )
-from tinynet.tensor import ShapeError, Tensor, plain
+from tinynet.messages import ShapeError
+from tinynet.tensor import Tensor, plain
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss", "l1_loss",

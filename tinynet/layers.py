@@ -16,8 +16,9 @@ import numpy as np
 from tinynet import functional as F
 from tinynet.backend import Array, as_array, get_default_dtype, same_device, to_device
 from tinynet.initializers import Initializer, initializer
+from tinynet.messages import ShapeError
 from tinynet.naming import lookup
-from tinynet.tensor import ShapeError, Tensor
+from tinynet.tensor import Tensor
 
 Seed = int | np.random.Generator | None
 

@@ -6,23 +6,18 @@ call on one that requires a gradient adds a Node to the graph. `record` is the o
 
 from __future__ import annotations
 
-import difflib
-import os
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tinynet import kernels
+from tinynet.anomaly import watch
 from tinynet.backend import Array, as_array, device_of, to_device
 from tinynet.compositions import COMPOSED, matmul
-from tinynet.graph import WATCHING, AnomalyError, Node, is_recording, kind_of_nonfinite, no_grad, pull_back
-from tinynet.rules import PLAIN, RULES, Rule
-
-
-class ShapeError(ValueError):
-    """Shapes that do not fit together; the message names the operation and the shapes."""
+from tinynet.graph import WATCHING, Node, is_recording, pull_back
+from tinynet.messages import ShapeError, check_differentiable, explained, no_rule, not_in_the_table
+from tinynet.rules import PLAIN, RULES
 
 
 class Tensor:
@@ -375,61 +370,6 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
     return attach(y, node)
 
 
-def check_differentiable(function: Callable, rule: Rule, mask: int) -> None:
-    """Raise if an operand requires a gradient that has no rule (such as the mask of np.where, or a bound of np.clip)."""
-    for i in range(mask.bit_length()):
-        if mask >> i & 1 and (i >= len(rule.operands) or rule.operands[i] is None):
-            raise TypeError(
-                f"{name_of(function)} has no derivative with respect to operand {i}: pass it as an array (t.data)"
-            )
-
-
-def watch(function: Callable, values: list, y: Array, node: Node | None) -> None:
-    """While watching for anomalies: raise if this call made a nan or an infinity; note the user's line for backward."""
-    line = users_line()
-    if node is not None:
-        node.made_at = line
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        operands = [v for v in values if hasattr(v, "shape")]
-        already = [i for i, v in enumerate(operands) if v.dtype.kind == "f" and not np.isfinite(v).all()]
-        origin = f"operand {already[0]} was not finite already" if already else "all operands are finite"
-        shapes = ", ".join(f"{v.shape} {v.dtype}" for v in operands)
-        raise AnomalyError(f"{name_of(function)} of {shapes} made {kind_of_nonfinite(y)}; {origin}. At {line}")
-
-
-class detect_anomaly(no_grad):
-    """Inside, the first call that makes a nan or an infinity raises AnomalyError, forward or backward.
-
-    The error names the operation, shapes, dtypes and your own line. Slow: for finding a fault, not for training.
-
-    >>> x = Tensor([0.0], requires_grad=True)
-    >>> with detect_anomaly():                                     # doctest: +ELLIPSIS
-    ...     np.sqrt(x).sum().backward()
-    Traceback (most recent call last):
-    tinynet.graph.AnomalyError: backward of sqrt: the gradient of operand 0 (shape (1,), float32) has an infinity ...
-    """
-
-    mode = WATCHING
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        self._errors = np.errstate(all="ignore")  # the error says it better than a warning before it
-        self._errors.__enter__()
-
-    def __exit__(self, *how: Any) -> None:
-        self._errors.__exit__(*how)
-        super().__exit__(*how)
-
-
-def users_line() -> str:
-    """file:line and the code of the innermost call that is not inside tinynet."""
-    frames = [f for f in traceback.extract_stack() if not f.filename.startswith(_HERE)]
-    return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "an unknown line"
-
-
-_HERE = os.path.dirname(__file__) + os.sep
-
-
 def attach(y: Any, node: Node | None) -> Tensor:
     """A Tensor of the array y, made by node."""
     tensor = Tensor.__new__(Tensor)
@@ -450,42 +390,3 @@ def answer(function: Callable, args: tuple, params: dict[str, Any]) -> Any:
     if function in PLAIN:
         return function(*map(plain, args), **{key: plain(value) for key, value in params.items()})
     raise no_rule(function)
-
-
-# Errors ---------------------------------------------------------------------------------------------------------------
-
-
-def name_of(function: Callable) -> str:
-    """np.exp for NumPy's functions, the bare name for ours."""
-    module = getattr(function, "__module__", "") or "numpy"
-    return (module.replace("numpy", "np") + "." if module.startswith("numpy") else "") + function.__name__
-
-
-def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params: dict) -> TypeError:
-    """The error for a call that the table does not know, or not with these arguments."""
-    if rule is None:
-        return no_rule(function)
-    unknown = sorted(params.keys() - rule.params) or f"{len(args)} positional arguments"
-    return TypeError(f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords")
-
-
-def no_rule(function: Callable) -> TypeError:
-    """The error for a NumPy function that is not in the table."""
-    names = sorted({name_of(f) for f in (*RULES, *COMPOSED, *PLAIN)})
-    near = difflib.get_close_matches(name_of(function), names, 3)
-    hint = f" Close to it: {', '.join(near)}." if near else ""
-    return TypeError(
-        f"{name_of(function)} has no derivative rule for Tensors.{hint} There are rules for: {', '.join(names)}. "
-        f"Use t.data to compute with the plain array, outside the graph"
-    )
-
-
-def explained(error: Exception, function: Callable, values: list) -> Exception:
-    """The same kind of error, naming the operation and its operands."""
-    operands = [v for v in values if hasattr(v, "shape")]
-    if len({device_of(v) for v in operands}) > 1:
-        where = ", ".join(f"{v.shape} on {device_of(v)}" for v in operands)
-        return TypeError(f"{name_of(function)}: operands on different devices ({where}); move one with .to(...)")
-    shapes = " and ".join(str(v.shape) for v in operands)
-    kind = ShapeError if isinstance(error, ValueError) else type(error)
-    return kind(f"{name_of(function)}: operands of shape {shapes} do not fit: {error}")

@@ -9,8 +9,8 @@ from monitor import Callback, Checkpoint, EarlyStopping, Recorder, load_checkpoi
 from optimizers import SGD, Adam, NonfiniteGradientError, Step
 from tinynet import MLP, BatchNorm1d, Linear, Module, Parameter, Sequential, Tensor, cross_entropy, evaluate, fit, predict
 from tinynet.datasets import moons
+from tinynet.messages import ShapeError
 from tinynet.preprocessing import train_test_split
-from tinynet.tensor import ShapeError
 from tinynet.training import LOSSES, batches
 
 DATA = moons(60, seed=1)

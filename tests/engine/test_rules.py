@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as hnp
 import tinynet as tn
 from tinynet import kernels, rules
 from tinynet.compositions import COMPOSED
+from tinynet.messages import name_of
 from tinynet.rules import RULES
 from tinynet.samples import SAMPLES, some
-from tinynet.tensor import name_of
 
 RAW = {f if f in RULES or f in COMPOSED else getattr(f, "__wrapped__", f): samples for f, samples in SAMPLES.items()}
 CASES = [

@@ -1,0 +1,62 @@
+"""What the engine says when a call cannot be made: the operation, its operands, and what to do.
+
+The calls themselves are made without looking; only when one fails is the explanation put together here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from tinynet.backend import device_of
+from tinynet.compositions import COMPOSED
+from tinynet.rules import PLAIN, RULES, Rule
+
+
+class ShapeError(ValueError):
+    """Shapes that do not fit together; the message names the operation and the shapes."""
+
+
+def name_of(function: Callable) -> str:
+    """np.exp for NumPy's functions, the bare name for ours."""
+    module = getattr(function, "__module__", "") or "numpy"
+    return (module.replace("numpy", "np") + "." if module.startswith("numpy") else "") + function.__name__
+
+
+def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params: dict) -> TypeError:
+    """The error for a call that the table does not know, or not with these arguments."""
+    if rule is None:
+        return no_rule(function)
+    unknown = sorted(params.keys() - rule.params) or f"{len(args)} positional arguments"
+    return TypeError(f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords")
+
+
+def no_rule(function: Callable) -> TypeError:
+    """The error for a NumPy function that is not in the table."""
+    names = sorted({name_of(f) for f in (*RULES, *COMPOSED, *PLAIN)})
+    near = difflib.get_close_matches(name_of(function), names, 3)
+    hint = f" Close to it: {', '.join(near)}." if near else ""
+    return TypeError(
+        f"{name_of(function)} has no derivative rule for Tensors.{hint} There are rules for: {', '.join(names)}. "
+        f"Use t.data to compute with the plain array, outside the graph"
+    )
+
+
+def explained(error: Exception, function: Callable, values: list) -> Exception:
+    """The same kind of error, naming the operation and its operands."""
+    operands = [v for v in values if hasattr(v, "shape")]
+    if len({device_of(v) for v in operands}) > 1:
+        where = ", ".join(f"{v.shape} on {device_of(v)}" for v in operands)
+        return TypeError(f"{name_of(function)}: operands on different devices ({where}); move one with .to(...)")
+    shapes = " and ".join(str(v.shape) for v in operands)
+    kind = ShapeError if isinstance(error, ValueError) else type(error)
+    return kind(f"{name_of(function)}: operands of shape {shapes} do not fit: {error}")
+
+
+def check_differentiable(function: Callable, rule: Rule, mask: int) -> None:
+    """Raise if an operand requires a gradient that has no rule (such as the mask of np.where, or a bound of np.clip)."""
+    for i in range(mask.bit_length()):
+        if mask >> i & 1 and (i >= len(rule.operands) or rule.operands[i] is None):
+            raise TypeError(
+                f"{name_of(function)} has no derivative with respect to operand {i}: pass it as an array (t.data)"
+            )
