@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +53,8 @@ class detect_anomaly(no_grad):
 
 def users_line() -> str:
     """file:line and the code of the innermost call that is not inside tinynet."""
+    import traceback
+
     frames = [f for f in traceback.extract_stack() if not f.filename.startswith(_HERE)]
     return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "an unknown line"
 

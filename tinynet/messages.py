@@ -5,7 +5,6 @@ The calls themselves are made without looking; only when one fails is the explan
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 from tinynet.backend import device_of
@@ -33,6 +32,8 @@ def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params:
 
 def no_rule(function: Callable) -> TypeError:
     """The error for a NumPy function that is not in the table."""
+    import difflib
+
     names = sorted({name_of(f) for f in (*RULES, *COMPOSED, *PLAIN)})
     near = difflib.get_close_matches(name_of(function), names, 3)
     hint = f" Close to it: {', '.join(near)}." if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,8 @@ def lookup(what: str, name: Any, table: Mapping[str, Any]) -> Any:
     try:
         return table[name]
     except (KeyError, TypeError):
+        import difflib
+
         near = difflib.get_close_matches(str(name).lower(), table, 1)
         hint = f": did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"unknown {what} {name!r}{hint} There are: {', '.join(sorted(table))}") from None
