@@ -16,6 +16,7 @@ A hook gets the training in progress (tinynet's fit passes a `Training`; any obj
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,12 +95,12 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, training: Any) -> None:
         if self.best.improved(training.logs, training.epoch):
             if self.restore_best:
-                self._state = training.model.state_dict()
+                self._state = copy.deepcopy(training.model.state_dict())  # some libraries hand out the live parameters
         elif training.epoch - self.best.epoch >= self.patience:
-            training.stop(
-                f"{self.monitor} has not improved on {self.best.value:.4g} (epoch {self.best.epoch}) "
-                f"for {self.patience} epochs"
+            best = (
+                f"improved on {self.best.value:.4g} (epoch {self.best.epoch})" if self.best.epoch else "had a usable value"
             )
+            training.stop(f"{self.monitor} has not {best} for {self.patience} epochs")
 
     def on_train_end(self, training: Any) -> None:
         if self._state is not None:
@@ -111,6 +112,7 @@ class Checkpoint(Callback):
     """Save the model and the optimizer into the run's folder every `every` epochs, at the end, and at every new best.
 
     checkpoints/step-NNNNNNNN.safetensors is complete or absent; last.json and best.json name the two that are kept.
+    Give it before EarlyStopping, which puts the best parameters back at the end, or "last" may hold those.
     """
 
     def __init__(self, every: int = 10, best: str | None = "val/loss", mode: str = "auto"):
@@ -118,6 +120,13 @@ class Checkpoint(Callback):
             raise ValueError(f"every must be at least 1 epoch, got {every}")
         self.every = every
         self.best = Best(best, mode) if best else None
+        self._monitor, self._mode = best, mode
+        self._saved_step = -1
+
+    def on_train_begin(self, training: Any) -> None:
+        if training.recorder.path is None:
+            raise ValueError("Checkpoint needs a run on disk: give fit a recorder, Recorder('runs', name=...)")
+        self.best = Best(self._monitor, self._mode) if self._monitor else None
         self._saved_step = -1
 
     def on_epoch_end(self, training: Any) -> None:
@@ -128,11 +137,10 @@ class Checkpoint(Callback):
             self._save(training, "last")
 
     def on_train_end(self, training: Any) -> None:
-        self._save(training, "last")
+        if training.recorder.path is not None:  # else on_train_begin has said so
+            self._save(training, "last")
 
     def _save(self, training: Any, role: str) -> None:
-        if training.recorder.path is None:
-            raise ValueError("Checkpoint needs a run on disk: give fit a recorder, Recorder('runs', name=...)")
         folder = training.recorder.path / "checkpoints"
         if self._saved_step != training.step:
             save_checkpoint(folder, training.step, training.epoch, training.model, training.optimizer, training.logs)
@@ -152,42 +160,58 @@ def save_checkpoint(folder: Path, step: int, epoch: int, model: Any, optimizer: 
     from safetensors.numpy import save
 
     folder.mkdir(exist_ok=True)
-    state = optimizer.state_dict()
+    state = dict(optimizer.state_dict())
     arrays = {f"model/{name}": value for name, value in model.state_dict().items()}
-    for key, values in state.pop("state").items():
+    for key, values in state.pop("state", {}).items():
         arrays.update((f"optimizer/{key}/{name}", np.asarray(value)) for name, value in values.items())
     about = {"step": step, "epoch": epoch, "logs": dict(logs), "optimizer": state}
     store.write_json(folder / f"{stem(step)}.json", about)
     path = folder / f"{stem(step)}.safetensors"
-    store.write_whole(path, save({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
+    store.write_whole(path, save({name: np.asarray(value, order="C") for name, value in arrays.items()}))
     return path
 
 
-def load_checkpoint(run: str | Path, which: str = "best") -> dict[str, Any]:
+def load_checkpoint(run: str | Path, which: str | int = "best") -> dict[str, Any]:
     """A checkpoint of a run folder: {"model": state, "optimizer": state, "step", "epoch", "logs"}.
 
     `which` is "best", "last" or a step number. Give the states to model.load_state_dict and optimizer.load_state_dict.
     """
-    from safetensors.numpy import load_file
-
     folder = Path(run) / "checkpoints"
-    pointer = folder / f"{which}.json"
-    name = store.read_json(pointer)["checkpoint"] if pointer.is_file() else stem(int(which)) if which.isdigit() else ""
-    path = folder / f"{Path(str(name)).name}.safetensors"
-    if not name or not path.is_file():
+    path = folder / f"{_checkpoint_name(folder, str(which))}.safetensors"
+    if not path.is_file():
         there = ", ".join(sorted(p.stem for p in folder.glob("*.safetensors"))) or "none"
         raise store.RecorderError(f"there is no checkpoint {which!r} in {str(folder)!r}; there are: {there}")
     about = store.read_json(path.with_suffix(".json"))
     model: dict[str, Any] = {}
     slots: dict[str, dict[str, Any]] = {}
-    for key, array in load_file(path).items():
+    for key, array in _arrays(path).items():
         kind, _, rest = key.partition("/")
         if kind == "model":
             model[rest] = array
         else:
             slot, _, parameter = rest.partition("/")
             slots.setdefault(slot, {})[parameter] = array
-    return {**about, "model": model, "optimizer": {**about["optimizer"], "state": slots}}
+    logs = {name: store.decode_number(value) for name, value in about["logs"].items()}
+    return {**about, "logs": logs, "model": model, "optimizer": {**about["optimizer"], "state": slots}}
+
+
+def _checkpoint_name(folder: Path, which: str) -> str:
+    """The stem that "best", "last" or a step number stands for; a stem, and whatever else, for itself."""
+    if which.isdecimal():
+        return stem(int(which))
+    pointer = folder / f"{which}.json"
+    name = store.read_json(pointer).get("checkpoint", "") if which in ("best", "last") and pointer.is_file() else which
+    return Path(str(name)).name  # never a path out of the folder
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise store.RecorderError(f"the checkpoint {str(path)!r} is damaged: {error}") from None
 
 
 def _drop_others(folder: Path) -> None:

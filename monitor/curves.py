@@ -14,12 +14,17 @@ import numpy as np
 
 from monitor.metrics import direction
 from monitor.recorder import Run
+from monitor.store import SCALARS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES = {"train": "-", "val": "--"}
+PARTS: tuple[tuple[str, str, Any], ...] = (
+    ("train", "training", "-"),
+    ("val", "validation", "--"),
+    ("", "", "-"),
+)  # prefix, its name, line style
 
 
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.0)) -> tuple[Figure, Any]:
@@ -40,76 +45,118 @@ def plot_learning_curves(runs: Run | Sequence[Run], title: str | None = None) ->
     """Loss over epochs, training against validation, with the best epoch marked; other metrics and lr beside it.
 
     Several runs are drawn over each other, one colour each. A loss that falls by more than a factor of 30 gets a
-    logarithmic axis.
+    logarithmic axis. Where a number was recorded without its epoch, all are drawn over steps.
     """
     runs = [runs] if isinstance(runs, Run) else list(runs)
     panels = _panels(runs)
     if not panels:
         raise ValueError("there is nothing to draw: no series was recorded (log some, or pass validation to fit)")
-    figure, axes = new_figure(1, len(panels), (0.8 + 4.0 * len(panels), 3.4))
-    for ax, metric in zip(axes.flat, panels, strict=True):
+    by_epoch = all(event.get("e") is not None for run in runs for event in run.events if event["k"] in SCALARS)
+    columns = min(len(panels), 4)
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(rows, columns, (0.8 + 4.0 * columns, 0.2 + 3.2 * rows))
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    for ax, metric in zip(axes.flat, panels, strict=False):
         for i, run in enumerate(runs):
-            _draw(ax, run, metric, i, len(runs))
-        ax.set_xlabel("epoch" if all(_by_epoch(run) for run in runs) else "step")
-        ax.set_title("learning rate" if metric == "lr" else metric.replace("_", " "), fontsize=10)
-        if metric.endswith("loss") and _is_wide(ax):
-            ax.set_yscale("log")
-        if metric == "lr" or any(np.isfinite(line.get_ydata()).any() for line in ax.lines):
-            ax.margins(x=0.02)
-    handles = axes.flat[0].get_legend_handles_labels()[0]
-    if handles:
+            _draw(ax, run, metric, by_epoch, COLOURS[i % len(COLOURS)] if len(runs) > 1 else None)
+        _dress(ax, metric, by_epoch)
+    if len(runs) > 1:
+        _legend_of_runs(figure, runs)
+    elif axes.flat[0].lines:
         axes.flat[0].legend(fontsize=8, frameon=False)
-    figure.suptitle(title if title is not None else ", ".join(dict.fromkeys(run.name for run in runs)), fontsize=11)
+    names = ", ".join(dict.fromkeys(run.name for run in runs)) if len(runs) < 4 else f"{len(runs)} runs"
+    figure.suptitle(shown(names if title is None else title, 24 * columns), fontsize=11)
     return figure
 
 
+def shown(text: Any, width: int = 32) -> str:
+    """A name as a picture can show it: on one line, not too long, no dollar sign taken for mathematics.
+
+    >>> shown("a\\nb"), shown("$x$"), shown("abcdef", 4)
+    ('a b', '\\\\$x\\\\$', 'abc…')
+    """
+    line = "".join(c if c.isprintable() else " " for c in str(text))
+    line = line if len(line) <= width else line[: width - 1] + "…"
+    return (" " + line if line.startswith("_") else line).replace("$", r"\$")  # a legend leaves out _names
+
+
 def _panels(runs: list[Run]) -> list[str]:
-    """What to draw, one panel each: loss first, then the other metrics, then the learning rate."""
+    """What to draw, one panel each: loss first, then the other metrics, then whatever else was recorded."""
     names = list(dict.fromkeys(name for run in runs for name in run.names()))
-    metrics = list(dict.fromkeys(n.split("/", 1)[1] for n in names if n.startswith(("train/", "val/"))))
+    metrics = [n.split("/", 1)[1] for n in names if n.startswith(("train/", "val/"))]
     metrics = [m for m in metrics if m != "running_loss" or "loss" not in metrics]
     metrics.sort(key=lambda m: m != "loss")
-    return metrics + [n for n in names if "/" not in n]
+    return list(dict.fromkeys(metrics + [n for n in names if not n.startswith(("train/", "val/"))]))
 
 
-def _draw(ax: Any, run: Run, metric: str, i: int, total: int) -> None:
-    for part in ("train", "val") if metric != "lr" and f"/{metric}" in "".join(run.names()) else ("",):
-        name = f"{part}/{metric}" if part else metric
+def _draw(ax: Any, run: Run, metric: str, by_epoch: bool, colour: str | None) -> None:
+    """The lines of one run in one panel; a lone run has a colour for training and one for validation."""
+    for prefix, label, style in PARTS:
+        name = f"{prefix}/{metric}" if prefix else metric
         if name not in run.names():
             continue
         steps, epochs, values = run.points(name)
-        x = epochs if _by_epoch(run) else steps
-        colour = COLOURS[(i if total > 1 else 0 if part != "val" else 1) % len(COLOURS)]
-        label: str | None = {"train": "training", "val": "validation"}.get(part, metric)
-        if total > 1:
-            label = f"{run.name} {label}" if metric == "loss" else None
-        ax.plot(x, values, STYLES.get(part, "-"), color=colour, linewidth=1.6, label=label)
-        if part == "val" and np.isfinite(values).any():
-            _mark_best(ax, x, values, name, colour)
+        x = epochs if by_epoch else steps
+        paint = colour or COLOURS[1 if prefix == "val" else 0]
+        dot = "." if np.isfinite(values).sum() == 1 else ""  # a line through one point would not be seen
+        ax.plot(x, values, style, marker=dot, color=paint, linewidth=1.6, label=label or shown(metric))
+        if prefix == "val" and np.isfinite(values).any():
+            _mark_best(ax, x, values, name, paint, in_words=colour is None)
 
 
-def _mark_best(ax: Any, x: np.ndarray, values: np.ndarray, name: str, colour: str) -> None:
+def _mark_best(ax: Any, x: np.ndarray, values: np.ndarray, name: str, colour: str, in_words: bool) -> None:
     try:
-        best = np.nanargmin(values) if direction(name) == "min" else np.nanargmax(values)
+        lower = direction(name) == "min"
     except ValueError:  # a metric of which nobody said which way is better
         return
+    finite = np.where(np.isfinite(values), values, np.nan)
+    best = int(np.nanargmin(finite) if lower else np.nanargmax(finite))
     ax.plot(x[best], values[best], "o", color=colour, markersize=5, markerfacecolor="white", zorder=5)
-    ax.annotate(
-        f"{values[best]:.3g}",
-        (x[best], values[best]),
-        xytext=(0, 7),
-        textcoords="offset points",
-        ha="center",
-        fontsize=8,
-    )
+    if in_words:
+        across = (x[best] - x[0]) / ((x[-1] - x[0]) or 1)
+        ax.annotate(
+            f"{values[best]:.3g}",
+            (x[best], values[best]),
+            xytext=(0, -6),  # below: of an accuracy, the training curve is above
+            textcoords="offset points",
+            ha="left" if across < 0.1 else "right" if across > 0.9 else "center",
+            va="top",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        )
 
 
-def _by_epoch(run: Run) -> bool:
-    """Whether every number was recorded with its epoch."""
-    return all(event.get("e") is not None for event in run.events if event["k"] in ("step", "eval"))
+def _dress(ax: Any, metric: str, by_epoch: bool) -> None:
+    """Scales, ticks and titles of one panel."""
+    ax.set_xlabel("epoch" if by_epoch else "step")
+    ax.set_title("learning rate" if metric == "lr" else shown(metric.replace("_", " ")), fontsize=10)
+    ax.margins(x=0.02, y=0.13)  # room below for the number at the best epoch
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    first, last = ax.dataLim.intervalx
+    if first == last:
+        ax.set_xlim(first - 1, last + 1)
+    if metric.endswith("loss") and _is_wide(ax):
+        ax.set_yscale("log")
+    else:
+        ax.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)  # 3e-4 rather than 0.00030
+
+
+def _legend_of_runs(figure: Figure, runs: list[Run]) -> None:
+    """Beside the panels, where it hides nothing: colours are runs, styles are training and validation."""
+    from matplotlib.lines import Line2D
+
+    entries: list[tuple[str, str, Any]] = [(shown(run.name), COLOURS[i % len(COLOURS)], "-") for i, run in enumerate(runs)]
+    entries += [(label, "gray", style) for _, label, style in PARTS if label]
+    handles = [Line2D([], [], color=colour, linestyle=style, label=label) for label, colour, style in entries]
+    rows = int(5 * figure.get_figheight())
+    columns = -(-len(handles) // rows)
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False, ncols=columns)
+    figure.set_figwidth(figure.get_figwidth() + 2.4 * columns)
 
 
 def _is_wide(ax: Any) -> bool:
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines] or [np.ones(1)])
     values = values[np.isfinite(values)]
-    return bool(values.size and values.min() > 0 and values.max() / values.min() > 30)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    return 1e-200 < 30 * low < high < 1e200  # beyond that, the margins of a logarithmic axis overflow

@@ -104,7 +104,7 @@ def _averaged(
     *,
     average: str | None = "binary",
     labels: Any = None,
-    pos_label: int = 1,
+    pos_label: Any = 1,
     zero_division: float = 0.0,
 ) -> Any:
     true, pred = _labels(y_true, y_pred)
@@ -116,6 +116,8 @@ def _averaged(
             raise ValueError(
                 f"average='binary' needs two classes, found {found.size}: choose 'macro', 'weighted' or 'micro'"
             )
+        if found.size == 2 and pos_label not in found:
+            raise ValueError(f"pos_label={pos_label!r} is none of the classes, {found.tolist()}")
         return float(precision_recall_f1(true, pred, [pos_label], zero_division)[which][0])
     if average == "micro":
         chosen = np.unique(np.concatenate([true, pred])) if labels is None else np.asarray(labels)
@@ -126,10 +128,17 @@ def _averaged(
     scores = precision_recall_f1(true, pred, labels, zero_division)
     if average is None:
         return scores[which]
-    if average == "macro":
-        return float(scores[which].mean())
-    support = scores[3]
-    return float(np.average(scores[which], weights=support)) if support.sum() else zero_division
+    return _mean(scores[which], scores[3] if average == "weighted" else None)
+
+
+def _mean(scores: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The mean over the classes that have a score (not nan, by zero_division=nan); plain where all weights are 0."""
+    known = ~np.isnan(scores)
+    if not known.any():
+        return float("nan")
+    if weights is None or not weights[known].any():
+        return float(scores[known].mean())
+    return float(np.average(scores[known], weights=weights[known]))
 
 
 def _ratio(a: np.ndarray, b: np.ndarray, otherwise: float) -> np.ndarray:
@@ -141,12 +150,13 @@ def classification_report(y_true: Any, y_pred: Any, labels: Any = None, target_n
     true, pred = _labels(y_true, y_pred)
     classes = np.unique(np.concatenate([true, pred])) if labels is None else np.asarray(labels)
     names = [str(name) for name in (classes if target_names is None else target_names)]
+    if len(names) != len(classes):
+        raise ValueError(f"there are {len(classes)} classes, {classes.tolist()}, but {len(names)} target_names")
     p, r, f, support = precision_recall_f1(true, pred, classes)
     rows = [(name, p[i], r[i], f[i], support[i]) for i, name in enumerate(names)]
-    weights = support if support.sum() else None
     rows += [
-        ("macro avg", p.mean(), r.mean(), f.mean(), support.sum()),
-        ("weighted avg", *(np.average(score, weights=weights) for score in (p, r, f)), support.sum()),
+        ("macro avg", *(_mean(score) for score in (p, r, f)), support.sum()),
+        ("weighted avg", *(_mean(score, support) for score in (p, r, f)), support.sum()),
     ]
     width = max(len(row[0]) for row in rows)
     lines = [f"{'':>{width}}  precision    recall  f1-score   support"]

@@ -17,7 +17,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -38,9 +39,11 @@ class Recorder:
         self.name = name or "run"
         self.step = 0
         self.started = time.time()
+        self._began = time.perf_counter()  # never set back, as the time of day may be
         self.entered = False  # inside its own `with` block, which will end the run
         self.path: Path | None = None
         self._descriptor: int | None = None
+        self._torn = False  # the last line may lack its end: the disk was full, say
         self._events: list[dict[str, Any]] = []
         self.meta: dict[str, Any] = {
             "schema": store.SCHEMA,
@@ -56,8 +59,8 @@ class Recorder:
         if root is not None:
             stamp = datetime.fromtimestamp(self.started).strftime("%Y%m%d-%H%M%S")
             self.path = store.new_folder(Path(root), f"{stamp}-{store.folder_name(self.name)}")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self._descriptor = os.open(self.path / "events.jsonl", flags, 0o644)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | store.BINARY
+            self._descriptor = os.open(self.path / "events.jsonl", flags, 0o666)  # less what the umask takes away
             store.write_json(self.path / "run.json", self.meta)
         self.event("start", 0, {})
 
@@ -76,14 +79,21 @@ class Recorder:
         if self.meta["status"] != "running":
             raise store.RecorderError(f"run {self.name!r} is {self.meta['status']}: nothing can be added to it")
         self.step = int(step)
-        seconds = round(time.time() - self.started, 6)
-        event = {"v": 1, "k": kind, "s": self.step, "e": epoch, "t": seconds, "g": 0, "d": store.encode(dict(data))}
-        self._events.append(event)
+        seconds = round(time.perf_counter() - self._began, 6)
+        epoch, data = store.encode(epoch), store.encode(dict(data))
+        event = {"v": 1, "k": kind, "s": self.step, "e": epoch, "t": seconds, "g": 0, "d": data}
         if self._descriptor is not None:
-            try:
-                store.append(self._descriptor, store.event_line(event))
-            except OSError as error:
-                raise store.RecorderError(f"cannot record in {str(self.path)!r}: {error.strerror}") from None
+            self._append(self._descriptor, store.event_line(event))
+        self._events.append(event)
+
+    def _append(self, descriptor: int, line: bytes) -> None:
+        """Add a line to the file; after a failure on a new line, so that half an event spoils no other."""
+        line, self._torn = b"\n" + line if self._torn else line, True
+        try:
+            store.append(descriptor, line)
+        except OSError as error:
+            raise store.RecorderError(f"cannot record in {str(self.path)!r}: {error.strerror}") from None
+        self._torn = False
 
     def note(self, text: str) -> None:
         """Record a remark, such as why training stopped."""
@@ -98,12 +108,14 @@ class Recorder:
         """End the run; a second call does nothing."""
         if self.meta["status"] != "running":
             return
-        self.event("stop", self.step, {"status": status, "reason": reason})
-        self.meta.update(status=status, reason=reason, ended=_iso(time.time()))
-        self._write_meta()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        try:
+            self.event("stop", self.step, {"status": status, "reason": reason})
+        finally:  # the run has ended, even where its last line cannot be written
+            self.meta.update(status=status, reason=reason, ended=_iso(time.time()))
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+            self._write_meta()
 
     def _write_meta(self) -> None:
         if self.path is not None:
@@ -172,7 +184,7 @@ class Run:
 
     def names(self) -> list[str]:
         """The names of all series, in the order in which they first appear."""
-        return list(dict.fromkeys(name for event in self.events if event["k"] in _SCALARS for name in event["d"]))
+        return list(dict.fromkeys(name for event in self.events if event["k"] in store.SCALARS for name in event["d"]))
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """(steps, values) of one series; where a step was logged twice, the later value counts."""
@@ -184,7 +196,7 @@ class Run:
         points = {
             event["s"]: (event.get("e"), store.decode_number(event["d"][name]))
             for event in self.events
-            if event["k"] in _SCALARS and name in event["d"]
+            if event["k"] in store.SCALARS and name in event["d"]
         }
         if not points:
             known = ", ".join(self.names()) or "nothing"
@@ -201,22 +213,26 @@ class Run:
         return f"Run({self.name!r}, {self.status}, {len(self.events)} events, {len(self.names())} series)"
 
 
-_SCALARS = ("step", "eval")
-
-
 def load_runs(root: str | os.PathLike = "runs") -> list[Run]:
-    """Every run in a folder, oldest first; what is not a run is passed over."""
-    folders: Iterable[Path] = sorted(Path(root).glob("*/run.json")) if Path(root).is_dir() else ()
-    return [Run.open(path.parent) for path in folders]
+    """Every run in a folder, oldest first; what is not a run is passed over, with a warning if it was meant to be one."""
+    runs = []
+    for path in sorted(Path(root).glob("*/run.json")):
+        try:
+            runs.append(Run.open(path.parent))
+        except store.RecorderError as error:
+            warnings.warn(f"passed over: {error}", stacklevel=2)
+    return runs
 
 
 def _number(name: str, value: Any) -> float:
     """A Python number, or an error that names what was logged."""
     try:
-        if isinstance(value, str):
+        plain = value.item() if hasattr(value, "item") else value  # of one element, whatever the shape
+        if isinstance(plain, str):
             raise TypeError
-        return value if isinstance(value, int) and not isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+        number = float(plain)
+        return plain if isinstance(plain, int) and not isinstance(plain, bool) else number
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         shape = getattr(value, "shape", None)
         what = f"an array of shape {shape}" if shape else repr(value)
         raise TypeError(f"log({name}=...): expected one number, got {what}") from None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import numbers
 import os
 import re
 import secrets
@@ -22,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+SCALARS = ("step", "eval")  # the kinds of events whose data are numbers by name
+TYPES = (("k", str), ("s", int), ("e", (int, float, type(None))), ("d", dict))  # what readers rely on in an event
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would write every line end as two bytes
 
 
 class RecorderError(OSError):
@@ -36,10 +40,11 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in value]
     if isinstance(value, str | bool | int) or value is None:
         return value
-    if hasattr(value, "tolist"):
-        return encode(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+    if hasattr(value, "tolist") and type(plain := value.tolist()) is not type(value):
+        return encode(plain)
+    if isinstance(value, numbers.Real):  # also extended precision, whose tolist() is itself
+        number = float(value)
+        return number if math.isfinite(number) else str(number)
     return repr(value)
 
 
@@ -54,39 +59,55 @@ def event_line(event: dict[str, Any]) -> bytes:
 
 
 def append(descriptor: int, line: bytes) -> None:
-    """Write the whole line at the end of the file (opened with O_APPEND); returns when the system has it."""
-    while line:
-        line = line[os.write(descriptor, line) :]
+    """Write the whole line, in one piece if the system takes it so; returns when the system has it."""
+    rest = memoryview(line)  # slices without copying: a checkpoint may be large
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Every readable event, in order, and the number of lines that were not (a crash may tear the last one)."""
     events, bad = [], 0
     with contextlib.suppress(FileNotFoundError):
-        for line in path.read_bytes().splitlines():
+        for line in filter(None, path.read_bytes().split(b"\n")):  # an empty one: see Recorder._append
             try:
-                event = json.loads(line)
-                events.append({"k": event["k"], "s": event["s"], "d": dict(event["d"]), **event})
-            except (ValueError, KeyError, TypeError):
+                events.append(_checked(json.loads(line)))
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
                 bad += 1
     return events, bad
+
+
+def _checked(event: Any) -> dict[str, Any]:
+    """An event from a file, or an error if something is missing or of another type."""
+    if not all(isinstance(event.get(key), kind) for key, kind in TYPES):
+        raise TypeError
+    for value in event["d"].values() if event["k"] in SCALARS else ():
+        decode_number(value)
+    return event
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put a file in place complete or not at all: temporary file, fsync, rename, fsync of the folder."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(temporary, content)
         os.replace(temporary, path)
-    except BaseException:
+        _sync_folder(path.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise RecorderError(f"cannot write {str(path)!r}: {error.strerror or error}") from None
         raise
-    _sync_folder(path.parent)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o666)
+    try:
+        append(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -108,7 +129,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file."""
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecorderError(f"{path} is not readable JSON: {error}") from None
     if not isinstance(value, dict):
         raise RecorderError(f"{path} should hold a JSON object, it holds a {type(value).__name__}")
@@ -135,19 +156,24 @@ def new_folder(root: Path, name: str) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """`name` as part of a folder's name: whatever could be a path, hidden or a control character becomes a dash."""
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "run"
+    """`name` as part of a folder's name: whatever could be a path, hidden or a control character becomes a dash.
+
+    >>> folder_name("../lr=0.1 <b>")
+    'lr-0.1-b'
+    """
+    safe = re.sub(r"[^\w.+-]+", "-", name).encode()[:200].decode(errors="ignore")  # file systems allow 255 bytes
+    return safe.strip("-.") or "run"
 
 
 def process_is_alive(process: dict[str, Any]) -> bool | None:
-    """Whether the process that wrote a run still runs; None if it ran on another machine."""
+    """Whether the process that wrote a run still runs; None if it ran on another machine, or nobody can say."""
     import socket
 
-    if process.get("host") != socket.gethostname():
+    if process.get("host") != socket.gethostname() or os.name == "nt":  # on Windows kill(pid, 0) would be a Ctrl-C
         return None
     try:
         os.kill(int(process["pid"]), 0)
-    except (ProcessLookupError, KeyError, ValueError, OverflowError):
+    except (ProcessLookupError, KeyError, ValueError, TypeError, OverflowError):
         return False
     except PermissionError:
         return True
