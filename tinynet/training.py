@@ -7,7 +7,7 @@ step; after every epoch, see how it went. Everything else (progress, checkpoints
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
@@ -91,30 +91,30 @@ def fit(
     recorder = recorder or Recorder(root=None, name="fit")
     training = Training(model, optimizer, recorder, epochs, batches=-(-len(train[0]) // batch_size))
 
-    with nullcontext() if recorder.entered else recorder, nullcontext() if model.training else _mode(model, training=True):
-        try:
-            _each(callbacks, "on_train_begin", training)
-            _evaluate_epoch(training, train, val, loss_of, scores)
-            for epoch in range(1, epochs + 1):
-                _each(callbacks, "on_epoch_begin", training)
-                running_loss = 0.0
-                for x, y in batches(*train, batch_size, seed, epoch):
-                    optimizer.zero_grad()
-                    value = loss_of(model(x), y)
-                    value.backward()
-                    optimizer.step()
-                    running_loss = running_loss + value.data * len(x)
-                    training.step += 1
-                    _each(callbacks, "on_batch_end", training)
-                training.epoch = epoch
-                extra = {"train/running_loss": float(running_loss) / len(train[0]), "lr": optimizer.lr}
-                _evaluate_epoch(training, train, val, loss_of, scores, extra)
-                _each(callbacks, "on_epoch_end", training)
-                if training.stop_reason is not None:
-                    recorder.note(training.stop_reason)
-                    break
-        finally:
-            _each(callbacks, "on_train_end", training)
+    own_run = nullcontext() if recorder.entered else recorder
+    with own_run, nullcontext() if model.training else _mode(model, training=True), ExitStack() as ending:
+        for callback in reversed(callbacks):  # they end in the order given, each of them whatever the others do
+            ending.callback(callback.on_train_end, training)
+        _each(callbacks, "on_train_begin", training)
+        _evaluate_epoch(training, train, val, loss_of, scores)
+        for epoch in range(1, epochs + 1):
+            _each(callbacks, "on_epoch_begin", training)
+            running_loss = 0.0
+            for x, y in batches(*train, batch_size, seed, epoch):
+                optimizer.zero_grad()
+                value = loss_of(model(x), y)
+                value.backward()
+                optimizer.step()
+                running_loss = running_loss + value.data * len(x)
+                training.step += 1
+                _each(callbacks, "on_batch_end", training)
+            training.epoch = epoch
+            extra = {"train/running_loss": float(running_loss) / len(train[0]), "lr": optimizer.lr}
+            _evaluate_epoch(training, train, val, loss_of, scores, extra)
+            _each(callbacks, "on_epoch_end", training)
+            if training.stop_reason is not None:
+                recorder.note(training.stop_reason)
+                break
     return recorder.run
 
 

@@ -483,3 +483,23 @@ def test_a_model_of_ones_own():
     model = Line()
     fit(model, (x, 2 * x - 1), loss="mse_loss", optimizer=SGD(model.parameters(), 0.3), epochs=40, batch_size=10)
     assert (model.slope.item(), model.height.item()) == (pytest.approx(2, abs=1e-3), pytest.approx(-1, abs=1e-3))
+
+
+def test_every_callback_ends_even_if_one_of_them_fails():
+    ended = []
+
+    class Ends(Callback):
+        def __init__(self, name, fails=False):
+            self.name, self.fails = name, fails
+
+        def on_train_end(self, training):
+            ended.append(self.name)
+            if self.fails:
+                raise RuntimeError("a full disk, say")
+
+    model = MLP([2, 4, 2], seed=0)
+    callbacks = [Ends("first", fails=True), Ends("second")]
+    optimizer = Adam(model.parameters())
+    with pytest.raises(RuntimeError, match="a full disk"):
+        fit(model, moons(20), loss="cross_entropy", optimizer=optimizer, epochs=1, callbacks=callbacks)
+    assert ended == ["first", "second"]
