@@ -54,7 +54,8 @@ def as_array(value: Any, dtype: Any = None) -> Array:
         array = _from_python(value)
     if array.dtype.kind not in "fiubc":
         raise TypeError(
-            f"tinynet computes with real numbers, got data of dtype {array.dtype} (text or mixed objects: convert them first)"
+            f"tinynet computes with real numbers, got data of dtype {array.dtype} "
+            "(text or mixed objects: convert them first)"
         )
     return array if dtype is None else array.astype(dtype, copy=False)
 
