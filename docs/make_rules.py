@@ -15,7 +15,7 @@ KINKS = {
     "np.fmin": "a tie shares evenly; nan loses",
     "np.max": "ties share evenly",
     "np.min": "ties share evenly",
-    "np.clip": "1 at the edges",
+    "clip": "1 at the edges",
     "np.std": "0 for a constant",
     "np.hypot": "0 at (0, 0)",
     "np.arctan2": "0 at (0, 0)",

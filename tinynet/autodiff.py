@@ -136,7 +136,7 @@ def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[T
     output = _output(f(*inputs))
     u = Tensor(np.zeros_like(output.data), requires_grad=True)
     pulled = [_gradient_or_zeros(output, x, u) for x in inputs]
-    along = sum(((g * t).sum() for g, t in zip(pulled, directions, strict=True)), start=Tensor(np.zeros_like(u.data)).sum())
+    along: Any = sum((g * t).sum() for g, t in zip(pulled, directions, strict=True))
     velocity = _gradient_or_zeros(along, u, None)
     return _outside(output, inputs), _outside(velocity, [*inputs, u])
 
@@ -190,7 +190,7 @@ def hessian(f: Callable, argnum: int = 0) -> Callable:
 def _variable(value: Any) -> Tensor:
     """A tensor to differentiate by; still connected to `value` if someone outside differentiates by that."""
     if isinstance(value, Tensor) and value.requires_grad:
-        return value * 1
+        return +value
     return Tensor(value, requires_grad=True)
 
 

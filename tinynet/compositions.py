@@ -33,7 +33,7 @@ REARRANGEMENTS = (
 )  # fmt: skip
 
 
-def sort(x: Any, axis: int | None = -1) -> Any:
+def sort(x: Any, axis: int | None = -1, kind: Any = None) -> Any:
     """In ascending order; equal elements keep theirs, and each its own gradient."""
     if axis is None:
         return sort(np.ravel(x), 0)
@@ -79,12 +79,13 @@ def vstack(arrays: Sequence[Any]) -> Any:
 
 def hstack(arrays: Sequence[Any]) -> Any:
     """Side by side: along the second axis, or the only one."""
-    return concatenate(arrays, 1 if np.ndim(arrays[0]) > 1 else 0)
+    arrays = [atleast_1d(a) for a in arrays]
+    return concatenate(arrays, 1 if arrays[0].ndim > 1 else 0)
 
 
 def column_stack(arrays: Sequence[Any]) -> Any:
     """Vectors as the columns of a matrix."""
-    return concatenate([np.expand_dims(a, -1) if np.ndim(a) == 1 else a for a in arrays], 1)
+    return concatenate([np.transpose(atleast_2d(a)) if np.ndim(a) < 2 else a for a in arrays], 1)
 
 
 def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
@@ -100,14 +101,16 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     return array_split(x, indices_or_sections, axis)
 
 
-def atleast_1d(x: Any) -> Any:
-    """A number as a vector."""
-    return np.reshape(x, (1,)) if np.ndim(x) == 0 else x
+def atleast_1d(*arrays: Any) -> Any:
+    """Numbers as vectors."""
+    done = tuple(np.reshape(x, (1,)) if np.ndim(x) == 0 else x for x in arrays)
+    return done[0] if len(done) == 1 else done
 
 
-def atleast_2d(x: Any) -> Any:
-    """A vector as a row."""
-    return np.expand_dims(atleast_1d(x), 0) if np.ndim(x) < 2 else x
+def atleast_2d(*arrays: Any) -> Any:
+    """Vectors as rows."""
+    done = tuple(np.expand_dims(atleast_1d(x), 0) if np.ndim(x) < 2 else x for x in arrays)
+    return done[0] if len(done) == 1 else done
 
 
 # Products -------------------------------------------------------------------------------------------------------------
@@ -164,6 +167,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     """Einstein's summation. First every operand is made plain (repeated labels: its diagonal; labels that nobody else
     has: summed), so that every label of an operand is in the answer or in another operand, which the rule relies on.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError("np.einsum on a Tensor does not take lists of axes: write subscripts, such as 'ij,jk->ik'")
     inputs, output = explicit(subscripts, operands)
     plain = [_diagonal_of(x, labels) for x, labels in zip(operands, inputs, strict=True)]
     ready, names = [], []
@@ -241,6 +246,8 @@ def solve(a: Any, b: Any) -> Any:
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The product, by multiplying halves: exact gradients even where elements are zero, and of any order."""
+    if not x.ndim:
+        return +x
     axes = range(x.ndim) if axis is None else [a % x.ndim for a in np.atleast_1d(axis).tolist()]
     for a in axes:
         x = _multiplied(x, a)
@@ -281,16 +288,33 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The length of vectors (2-norm; ord=1, inf, -inf or any p), or the Frobenius norm of everything."""
-    if ord not in (None, 2, "fro") and axis is None and x.ndim > 1:
+    """The length of vectors (2-norm; ord=1, inf, -inf, 0 or any p), or the Frobenius norm of matrices."""
+    axes = axis if isinstance(axis, tuple) else tuple(range(x.ndim)) if axis is None else (axis,)
+    if len(axes) == 2 and ord not in (None, "fro", "f"):
         raise TypeError(f"np.linalg.norm on a Tensor has no matrix norm ord={ord!r}: only the Frobenius norm, or vectors")
-    if ord in (None, 2, "fro"):
+    if not (axis is None and ord is None):
+        np.linalg.norm(np.ones(x.shape), ord, axis)  # raises NumPy's error for an order or axes that make no sense
+    if not x.size:
+        return np.sum(np.square(x), axis=axis, keepdims=keepdims)
+    if ord in (None, 2, "fro", "f"):
         return kernels.length(x, axis, keepdims=keepdims)
-    size = np.absolute(x)
     if ord in (math.inf, -math.inf):
-        return (np.max if ord > 0 else np.min)(size, axis=axis, keepdims=keepdims)
-    total = np.sum(size if ord == 1 else size**ord, axis=axis, keepdims=keepdims)
-    return total if ord == 1 else total ** (1 / ord)
+        return (np.max if ord > 0 else np.min)(np.absolute(x), axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return np.sum(np.where(x == 0, 0 * x, 1), axis=axis, keepdims=keepdims)
+    return _p_norm(x, ord, axis, keepdims)
+
+
+def _p_norm(x: Any, p: float, axis: Any, keepdims: bool) -> Any:
+    """sum(|x|^p)^(1/p); elements that are zero, and vectors of nothing else, have slope 0."""
+    size = np.where(x == 0, 0.0 if p > 0 else math.inf, np.absolute(np.where(x == 0, 1, x)) ** p)
+    total = np.sum(size, axis=axis, keepdims=keepdims)
+    return np.where(total == 0, 0, np.where(total == 0, 1, total) ** (1 / p))
+
+
+def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    """x between bounds, by NumPy's old names for them or its new ones."""
+    return kernels.clip(x, min if a_min is None else a_min, max if a_max is None else a_max)
 
 
 COMPOSED: dict[Callable, Callable] = {
@@ -300,5 +324,6 @@ COMPOSED: dict[Callable, Callable] = {
     np.array_split: array_split, np.split: split, np.atleast_1d: atleast_1d, np.atleast_2d: atleast_2d,
     np.matmul: matmul, np.dot: dot, np.outer: outer, np.inner: inner, np.vdot: vdot, np.tensordot: tensordot,
     np.einsum: einsum, np.trace: trace, np.diag: diag, np.tril: tril, np.triu: triu,
-    np.linalg.solve: solve, np.prod: prod, np.ptp: ptp, np.average: average, np.diff: diff, np.linalg.norm: norm,
+    np.clip: clip, np.prod: prod, np.ptp: ptp, np.average: average, np.diff: diff,
+    np.linalg.norm: norm, np.linalg.solve: solve,
 }  # fmt: skip

@@ -17,7 +17,6 @@ from tinynet.kernels import (
     elu,
     gelu,
     leaky_relu,
-    linear,
     log_sigmoid,
     log_softmax,
     logsumexp,
@@ -37,6 +36,14 @@ __all__ = [
 ]  # fmt: skip
 
 tanh = np.tanh
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x @ weight + bias, for x [..., batch, in] or a single example [in]; weight [in, out], bias [out]."""
+    if bias is None or x.ndim == 1:
+        y = x @ weight
+        return y if bias is None else y + bias
+    return kernels.linear(x, weight, bias)
 
 
 def dropout(x: Any, p: float, generator: np.random.Generator) -> Any:
@@ -86,9 +93,9 @@ def cross_entropy(
 ) -> Tensor:
     """-log softmax(logits)[label]: the loss of a classifier that answers logits (not probabilities).
 
-    `logits` [..., n, classes]; `labels` integers [..., n], or probability rows of the shape of the logits. `weight`
-    [classes] weighs the examples of each class (the mean is then the weighted mean, as in PyTorch); `label_smoothing`
-    mixes the labels with the uniform distribution (Szegedy et al. 2016).
+    `logits` [..., n, classes]; `labels` integers [..., n], or probability rows of the shape of the logits.
+    `label_smoothing` mixes the labels with the uniform distribution (Szegedy et al. 2016). `weight` [classes] multiplies
+    each class's term, and the mean over integer labels is then divided by the sum of their weights; all as in PyTorch.
 
     >>> cross_entropy(Tensor([[0.0, 0.0]]), [1]).item()              # log 2
     0.6931471824645996
@@ -96,7 +103,8 @@ def cross_entropy(
     classes = logits.shape[-1]
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1), got {label_smoothing}")
-    labels = plain(labels) if isinstance(labels, Tensor) else as_array(labels)
+    learnt = isinstance(labels, Tensor) and labels.requires_grad
+    labels = labels if learnt else as_array(plain(labels))
     rows = labels.dtype.kind == "f"
     if rows and labels.shape != logits.shape[-labels.ndim :]:
         raise label_error(logits, labels)
@@ -104,18 +112,17 @@ def cross_entropy(
         labels = check_labels("cross_entropy", labels, classes)
         if labels.shape != logits.shape[:-1][-labels.ndim :]:
             raise label_error(logits, labels)
-    if not rows and not label_smoothing:
-        losses = kernels.softmax_cross_entropy(logits, labels)
-    else:
+    weight = 1 if weight is None else class_weights(weight, classes, logits)
+    if rows or label_smoothing:
         targets = labels if rows else kernels.is_class(labels, classes).astype(logits.dtype)
         targets = targets * (1 - label_smoothing) + label_smoothing / classes
-        losses = -(log_softmax(logits) * targets).sum(axis=-1)
-    if weight is None:
-        return reduced(losses, reduction)
-    weight = class_weights(weight, classes, logits)
-    share = (labels * weight).sum(axis=-1) if rows else weight[labels]
-    total = reduced(losses * share, "sum" if reduction == "mean" else reduction)
-    return total / np.broadcast_to(share, losses.shape).sum() if reduction == "mean" else total
+        losses = -(log_softmax(logits) * (targets * weight)).sum(axis=-1)
+    else:
+        losses = kernels.softmax_cross_entropy(logits, labels)
+        losses = losses if isinstance(weight, int) else losses * weight[labels]
+    if reduction == "mean" and not rows and not isinstance(weight, int):
+        return losses.sum() / np.broadcast_to(weight[labels], losses.shape).sum()
+    return reduced(losses, reduction)
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Tensor:

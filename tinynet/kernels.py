@@ -164,12 +164,28 @@ def gelu(x: Any) -> Any:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
+def outside(x: Any, low: Any, high: Any) -> Any:
+    """True where x lies strictly outside [low, high]; None is no bound."""
+    return (False if low is None else x < low) | (False if high is None else x > high)
+
+
+@kernel(lambda g, y, x, low=None, high=None: np.where(outside(x, low, high), 0, g))
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """x, but not below low nor above high; slope 1 at the edges."""
+    return np.clip(x, low, high)
+
+
 # Softmax and its logarithm --------------------------------------------------------------------------------------------
+
+
+def largest(x: Any, axis: Any) -> Any:
+    """The largest entry along the axis; 0 where there is none."""
+    return np.max(x, axis=axis, keepdims=True) if x.size else np.sum(x, axis=axis, keepdims=True)
 
 
 def finite_max(x: Any, axis: Any) -> Any:
     """The largest entry along the axis, or 0 where that is infinite: what to subtract before exp."""
-    m = np.max(x, axis=axis, keepdims=True)
+    m = largest(x, axis)
     return np.where(np.isfinite(m), m, 0)
 
 
@@ -179,13 +195,14 @@ def log_of_sum(x: Any, axis: Any) -> tuple[Any, Any]:
     top = x == m
     others = np.sum(np.where(top, 0, np.exp(x - m)), axis=axis, keepdims=True)
     others += np.sum(top, axis=axis, keepdims=True, dtype=x.dtype) - 1  # entries as large as the largest
-    return m, np.log1p(others)
+    with np.errstate(divide="ignore"):  # of nothing but -inf, the logarithm is -inf
+        return m, np.log1p(others)
 
 
 @kernel(lambda g, y, x, axis=-1: y * (g - np.sum(g * y, axis=axis, keepdims=True)))
 def softmax(x: Any, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) along the axis."""
-    e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+    e = np.exp(x - largest(x, axis))
     return e / np.sum(e, axis=axis, keepdims=True)
 
 

@@ -196,9 +196,6 @@ class Linear(Module):
     def forward(self, x: Any) -> Tensor:
         if x.shape[-1:] != (self.in_features,):
             raise ShapeError(f"{self!r} expected input of shape [..., {self.in_features}], got {list(x.shape)}")
-        if self.bias is None or x.ndim == 1:
-            y = x @ self.weight
-            return y if self.bias is None else y + self.bias
         return F.linear(x, self.weight, self.bias)
 
     def __repr__(self) -> str:

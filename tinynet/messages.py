@@ -30,6 +30,18 @@ def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params:
     return TypeError(f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords")
 
 
+def not_these_arguments(error: TypeError, function: Callable, composed: Callable, args: tuple, params: dict) -> TypeError:
+    """The error for a composed function that was called with arguments that it does not take; any other as it is."""
+    import inspect
+
+    try:
+        inspect.signature(composed).bind(*args, **params)
+    except TypeError as wrong:
+        taken = ", ".join(inspect.signature(composed).parameters)
+        return TypeError(f"{name_of(function)} on a Tensor does not take these arguments ({wrong}); it takes {taken}")
+    return error
+
+
 def no_rule(function: Callable) -> TypeError:
     """The error for a NumPy function that is not in the table."""
     import difflib

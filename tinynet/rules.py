@@ -42,7 +42,8 @@ class Rule:
         one = each or next(r for r in operands if r is not None)
         arguments = list(inspect.signature(one).parameters.values())[3 if each else 2 :]  # after (i,) g and y
         self.most = math.inf if each else sum(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
-        self.params = {a.name for a in arguments if a.default is not a.empty or a.kind is a.KEYWORD_ONLY}
+        options = arguments if each else arguments[len(operands) :]
+        self.params = {a.name for a in options if a.kind is not a.VAR_POSITIONAL}
         self._plans: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
 
     def plan(self, mask: int, n: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -156,20 +157,13 @@ rule(np.fmin, lambda g, y, a, b: winner(g, ~(a >= b), a == b), lambda g, y, a, b
 rule(np.minimum, lambda g, y, a, b: winner(g, a < b, a == b), lambda g, y, a, b: winner(g, b < a, a == b))
 rule(np.where, None, lambda g, y, mask, a, b: np.where(mask, g, 0), lambda g, y, mask, a, b: np.where(mask, 0, g))
 
-
-def outside(x: Any, low: Any, high: Any) -> Any:
-    """True where x lies strictly outside [low, high]; None is no bound."""
-    return (False if low is None else x < low) | (False if high is None else x > high)
-
-
-rule(np.clip, lambda g, y, x, a_min=None, a_max=None: np.where(outside(x, a_min, a_max), 0, g))
-
 # Reductions -----------------------------------------------------------------------------------------------------------
 
 
 def spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """Put back the axes that a reduction of `x` took away, and repeat `g` along them: the transpose of a sum."""
-    return np.broadcast_to(g if keepdims or axis is None else np.expand_dims(g, axis), x.shape)
+    as_it_was = keepdims or axis is None or not x.ndim
+    return np.broadcast_to(g if as_it_was else np.expand_dims(g, axis), x.shape)
 
 
 def ties(x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
@@ -261,7 +255,7 @@ rule(np.broadcast_to, lambda g, y, x, shape: g)  # the engine undoes broadcastin
 PLAIN: set[Callable] = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
     np.isfinite, np.isnan, np.isinf, np.signbit, np.logical_and, np.logical_or, np.logical_not,
-    np.sign, np.floor, np.ceil, np.rint, np.round, np.trunc,
+    np.sign, np.floor, np.floor_divide, np.ceil, np.rint, np.round, np.trunc,
     np.argmax, np.argmin, np.argsort, np.all, np.any, np.count_nonzero, np.nonzero,
     np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
     np.allclose, np.isclose, np.array_equal, np.result_type, np.array_repr, np.array_str, np.array2string,

@@ -260,6 +260,7 @@ SAMPLES: dict[Callable, list[Sample]] = {
         (kernels.linear, some(2, 5, 3), some(2, 3, 4), some(2, 1, 4)),
     ],
     kernels.sech_squared: [(kernels.sech_squared, a)],
+    kernels.clip: [(lambda x: kernels.clip(x, -0.9, 1.1), a)],
     kernels.relu: [(kernels.relu, a)],
     kernels.leaky_relu: [(lambda x: kernels.leaky_relu(x, negative_slope=0.2), a)],
     kernels.elu: [(lambda x: kernels.elu(x, alpha=0.7), a)],

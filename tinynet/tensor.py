@@ -16,7 +16,15 @@ from tinynet.anomaly import watch
 from tinynet.backend import Array, as_array, device_of, to_device
 from tinynet.compositions import COMPOSED, matmul
 from tinynet.graph import WATCHING, Node, is_recording, pull_back
-from tinynet.messages import ShapeError, check_differentiable, explained, no_rule, not_in_the_table
+from tinynet.messages import (
+    ShapeError,
+    check_differentiable,
+    explained,
+    name_of,
+    no_rule,
+    not_in_the_table,
+    not_these_arguments,
+)
 from tinynet.rules import PLAIN, RULES
 
 
@@ -213,6 +221,21 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return record(np.negative, (self,))
 
+    def __pos__(self) -> Tensor:
+        return record(np.positive, (self,))
+
+    def __mod__(self, other: Any) -> Tensor:
+        return record(np.remainder, (self, other))
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return record(np.remainder, (other, self))
+
+    def __floordiv__(self, other: Any) -> Array:
+        return self.data // plain(other)
+
+    def __rfloordiv__(self, other: Any) -> Array:
+        return plain(other) // self.data
+
     def __abs__(self) -> Tensor:
         return record(np.absolute, (self,))
 
@@ -274,6 +297,12 @@ class Tensor:
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return record(np.min, (self, axis), {"keepdims": keepdims})
 
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return np.prod(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: Any = None) -> Tensor:
+        return record(np.cumsum, (self,), {"axis": axis})
+
     def argmax(self, axis: Any = None) -> Array:
         return self.data.argmax(axis=axis)
 
@@ -281,7 +310,7 @@ class Tensor:
         return self.data.argmin(axis=axis)
 
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
-        return record(np.clip, (self, min, max))
+        return record(_CLIP, (self, min, max))
 
     def reshape(self, *shape: Any) -> Tensor:
         return record(np.reshape, (self, shape[0] if len(shape) == 1 else shape))
@@ -329,6 +358,7 @@ class Tensor:
 
 
 _GETITEM = kernels.getitem.__wrapped__  # type: ignore[attr-defined]
+_CLIP = kernels.clip.__wrapped__  # type: ignore[attr-defined]
 _ASTYPE = kernels.astype.__wrapped__  # type: ignore[attr-defined]
 _NO_PARAMS: dict[str, Any] = {}
 
@@ -364,6 +394,8 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
             raise not_in_the_table(function, rule, args, params)
         if rule.each is None and (mask >> len(rule.operands) or None in rule.operands):
             check_differentiable(function, rule, mask)
+        if y.dtype.kind != "f":
+            raise TypeError(f"{name_of(function)} made {y.dtype} numbers: tinynet differentiates real numbers only")
         node = Node(function, rule, args, values, params, mask, y)
     if mode is WATCHING:
         watch(function, values, y, node)
@@ -386,7 +418,10 @@ def answer(function: Callable, args: tuple, params: dict[str, Any]) -> Any:
     if function in RULES:
         return record(function, args, params)
     if function in COMPOSED:
-        return COMPOSED[function](*args, **params)
+        try:
+            return COMPOSED[function](*args, **params)
+        except TypeError as error:
+            raise not_these_arguments(error, function, COMPOSED[function], args, params) from error
     if function in PLAIN:
         return function(*map(plain, args), **{key: plain(value) for key, value in params.items()})
     raise no_rule(function)
