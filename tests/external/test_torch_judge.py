@@ -1,4 +1,4 @@
-"""PyTorch as the judge: every sample of tinynet's table of rules, and whole random nets, against torch in float64.
+"""PyTorch as the judge: every sample of tinynet's table of rules, losses, layers and random nets, against torch in float64.
 
 For each call of `tinynet.samples.SAMPLES`: the value, the gradient for a random upstream gradient (to 1e-10) and the
 gradient of <v, gradient> for a random v (to 1e-8). The table of counterparts is `TORCH` in numpy_in_torch.py.
@@ -120,3 +120,69 @@ def test_random_nets(seed):
     assert error(loss.data, expected) < 1e-10
     assert [p.shape for p in parameters] == [tuple(c.shape) for c in copies]
     assert max(error(p.grad, c.grad) for p, c in zip(parameters, copies, strict=True)) < 1e-10
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("rows", [False, True], ids=["classes", "probabilities"])
+def test_every_form_of_cross_entropy(rows, weighted, smoothing, reduction):
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(6, 4))
+    target = generator.dirichlet(np.ones(4), 6) if rows else generator.integers(0, 4, 6)
+    weight = generator.uniform(0.5, 2, 4) if weighted else None
+    z, t = tn.Tensor(logits, requires_grad=True), torch.tensor(logits, requires_grad=True)
+    ours = tn.cross_entropy(z, target, weight=weight, label_smoothing=smoothing, reduction=reduction)
+    theirs = torch.nn.functional.cross_entropy(
+        t,
+        torch.tensor(target),
+        weight=None if weight is None else torch.tensor(weight),
+        label_smoothing=smoothing,
+        reduction=reduction,
+    )
+    assert error(ours.data, theirs) < 1e-10
+    upstream = generator.normal(size=ours.shape)
+    assert error(tn.gradients(ours, z, upstream), torch_slopes(theirs, [t], torch.tensor(upstream))[0]) < 1e-10
+
+
+LOSSES = {
+    "mse_loss": torch.nn.functional.mse_loss,
+    "l1_loss": torch.nn.functional.l1_loss,
+    "huber_loss": torch.nn.functional.huber_loss,
+    "binary_cross_entropy_with_logits": torch.nn.functional.binary_cross_entropy_with_logits,
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_other_losses_in_both_operands(name, reduction):
+    generator = np.random.default_rng(1)
+    arrays = [3 * generator.normal(size=(5, 3)), generator.uniform(0.1, 0.9, (5, 3))]
+    ours, theirs = [tn.Tensor(a, requires_grad=True) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
+    y, z = getattr(tn.functional, name)(*ours, reduction=reduction), LOSSES[name](*theirs, reduction=reduction)
+    assert error(y.data, z) < 1e-10
+    upstream = generator.normal(size=y.shape)
+    pairs = zip(tn.gradients(y, ours, upstream), torch_slopes(z, theirs, torch.tensor(upstream)), strict=True)
+    assert max(error(a, b) for a, b in pairs) < 1e-10
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["LayerNorm", "BatchNorm1d"])
+def test_normalising_layers(name, training):
+    generator = np.random.default_rng(2)
+    ours, theirs = getattr(tn, name)(5), getattr(torch.nn, name)(5, dtype=torch.float64)
+    for layer in (ours, theirs):
+        layer.train() if training else layer.eval()
+    for _ in range(3):  # the running averages of BatchNorm1d move from batch to batch
+        array = generator.normal(size=(7, 5))
+        x, t = tn.Tensor(array, requires_grad=True), torch.tensor(array, requires_grad=True)
+        y, z = ours(x), theirs(t)
+        assert error(y.data, z) < 1e-10
+        upstream = generator.normal(size=y.shape)
+        found = tn.gradients(y, [x, ours.weight, ours.bias], upstream)
+        expected = torch_slopes(z, [t, theirs.weight, theirs.bias], torch.tensor(upstream))
+        assert max(error(a, b) for a, b in zip(found, expected, strict=True)) < 1e-10
+    for ours_has, theirs_has in zip([getattr(ours, b) for b in ours.buffers], theirs.buffers(), strict=False):
+        assert error(ours_has, theirs_has) < 1e-10
