@@ -8,6 +8,7 @@ people can tell apart (Okabe & Ito 2008) and that survive a black-and-white prin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,12 +42,15 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4
     return figure, axes
 
 
-def plot_learning_curves(runs: Run | Sequence[Run], title: str | None = None) -> Figure:
+def plot_learning_curves(runs: Run | str | Path | Sequence[Run], title: str | None = None) -> Figure:
     """Loss over epochs, training against validation, with the best epoch marked; other metrics and lr beside it.
 
-    Several runs are drawn over each other, one colour each. A loss that falls by more than a factor of 30 gets a
-    logarithmic axis. Where a number was recorded without its epoch, all are drawn over steps.
+    `runs` is a Run, a run's folder, or several Runs, which are drawn over each other, one colour each. A loss that falls
+    by more than a factor of 30 gets a logarithmic axis. Where a number was recorded without its epoch, all are drawn over
+    steps.
     """
+    if isinstance(runs, str | Path):
+        runs = Run.open(runs)
     runs = [runs] if isinstance(runs, Run) else list(runs)
     panels = _panels(runs)
     if not panels:
@@ -139,6 +143,8 @@ def _dress(ax: Any, metric: str, by_epoch: bool) -> None:
     if metric.endswith("loss") and _is_wide(ax):
         ax.set_yscale("log")
     else:
+        if metric == "lr":
+            ax.set_ylim(bottom=0)
         ax.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)  # 3e-4 rather than 0.00030
 
 

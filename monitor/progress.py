@@ -26,7 +26,7 @@ def sparkline(values: Sequence[float], width: int = 8) -> str:
     '█▅▃▁'
     """
     shown = list(values)[-width:]
-    finite = [v for v in shown if math.isfinite(v)]
+    finite = [v for v in values if math.isfinite(v)]  # one scale for the whole run, so that a settled loss looks settled
     if not finite:
         return " " * len(shown)
     low = min(finite)
@@ -77,6 +77,10 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        reason = getattr(training, "stop_reason", None)
+        if reason:
+            text = f"stopped after epoch {training.epoch}: {reason}"
+            self.console.print(text, soft_wrap=True, markup=False)
 
     def _numbers(self, logs: Any, room: float = math.inf) -> str:
         """The latest numbers, the most telling ones if there is no room for all."""

@@ -66,11 +66,14 @@ class Recorder:
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
-    def log(self, step: int | None = None, **scalars: Any) -> None:
+    def log(self, step: int | Mapping[str, Any] | None = None, **scalars: Any) -> None:
         """Record numbers at a step (the step after the last one logged, if not given): `log(loss=0.1)`.
 
-        Names may have slashes: `log(**{"train/loss": 0.1})`. Values are numbers or one-element arrays or tensors.
+        Names may have slashes: `log(**{"train/loss": 0.1})`, or for short `log({"train/loss": 0.1})`. Values are numbers
+        or one-element arrays or tensors.
         """
+        if isinstance(step, Mapping):
+            step, scalars = None, {**step, **scalars}
         step = self.step + 1 if step is None else step
         self.event("step", step, {name: _number(name, value) for name, value in scalars.items()})
 
@@ -155,6 +158,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> Run:
+        """Read the run in a folder, such as "runs/20260101-120000-moons"."""
         folder = Path(path)
         if not (folder / "run.json").is_file():
             raise store.RecorderError(f"there is no run in {str(folder)!r}: run.json is missing")

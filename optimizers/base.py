@@ -50,6 +50,8 @@ class Optimizer:
                 velocity += g
                 return velocity, lr
 
+        optimizer = Momentum(model.named_parameters(), lr=0.1, momentum=0.9)
+
     `rule` gets slices of the parameters p, the gradient g and each state (zero at the start; it may change them in
     place), the number t of this update (1 at the first) and the hyperparameters; it answers (direction, step), and the
     base class does `p -= step * direction` and then the proximal step of the penalty with the same `step` (times `gain`,
@@ -66,6 +68,9 @@ class Optimizer:
         unknown = sorted(hyper.keys() - known) if known else []
         if unknown:
             raise TypeError(f"{type(self).__name__} has no hyperparameter {unknown[0]!r}; it has {sorted(known)}")
+        missing = sorted(required_names(self.rule) - hyper.keys())
+        if missing:
+            raise TypeError(f"{type(self).__name__} needs {missing[0]!r}: {type(self).__name__}(params, {missing[0]}=...)")
         self.defaults = {**hyper, "penalty": penalty}
         self.on_nonfinite = on_nonfinite
         self.steps = 0  # steps taken: what schedules are a function of
@@ -419,6 +424,12 @@ def hyper_names(rule: Any) -> set[str]:
     if not names or any(p.kind is p.VAR_KEYWORD for p in taken):
         return set()
     return names - {"t"} | {"weight_decay"}
+
+
+def required_names(rule: Any) -> set[str]:
+    """The hyperparameters without which a rule cannot be called (and lr, which the base class needs)."""
+    taken = inspect.signature(rule).parameters.values()
+    return {p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.default is p.empty} - {"t"}
 
 
 def as_groups(params: Any) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ def watch(function: Callable, values: list, y: Array, node: Node | None) -> None
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         operands = [v for v in values if hasattr(v, "shape")]
         already = [i for i, v in enumerate(operands) if v.dtype.kind == "f" and not np.isfinite(v).all()]
-        origin = f"operand {already[0]} was not finite already" if already else "all operands are finite"
+        origin = f"operand {already[0]} was already not finite" if already else "all operands are finite"
         shapes = ", ".join(f"{v.shape} {v.dtype}" for v in operands)
         raise AnomalyError(f"{name_of(function)} of {shapes} made {kind_of_nonfinite(y)}; {origin}. At {line}")
 

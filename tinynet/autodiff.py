@@ -126,6 +126,8 @@ def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[T
     >>> float(velocity)                                              # 1 * 3 + 2 * 10
     23.0
     """
+    if not all(isinstance(part, tuple | list) for part in (primals, tangents)):
+        raise TypeError("jvp: primals and tangents are tuples, one entry per argument: jvp(f, (x,), (v,))")
     if len(primals) != len(tangents):
         raise ValueError(f"jvp needs one tangent per primal, got {len(primals)} primals and {len(tangents)} tangents")
     inputs = [_variable(p) for p in primals]

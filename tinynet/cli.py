@@ -9,6 +9,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tinynet.experiment import OPTIMIZERS, RARE, SCHEDULES, Experiment, Settings
 from tinynet.layers import ACTIVATIONS
 
 console = Console(highlight=False)
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Mistake(click.ClickException):
@@ -54,6 +56,17 @@ def user_errors(command: Callable) -> Callable:
             raise Mistake(str(error)) from error
 
     return run
+
+
+def one_blas_thread() -> AbstractContextManager:
+    """For nets as small as ours a second BLAS thread costs more than it gives, above all on a busy machine; unless the
+    user has chosen a number.
+    """
+    if any(name in os.environ for name in THREADS):
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -124,7 +137,8 @@ def train(root: str, as_json: bool, patience: int | None, **options: Any) -> Non
     callbacks: list[Any] = [] if as_json else [Progress(console)]
     callbacks += [Checkpoint(every=10), *([EarlyStopping("val/loss", patience)] if patience else [])]
     try:
-        experiment.train(recorder, callbacks)
+        with one_blas_thread():
+            experiment.train(recorder, callbacks)
     except KeyboardInterrupt:
         _finish_interrupted(experiment, recorder, recorder.path, as_json)
     except FloatingPointError as error:
@@ -250,8 +264,9 @@ def _finish_interrupted(experiment: Experiment, recorder: Recorder, folder: Path
 @click.option("--json", "as_json", is_flag=True, help="print the result as JSON and nothing else")
 @user_errors
 def check(match: str, order: int, as_json: bool) -> None:
-    """Verify every derivative rule here and now, or those whose name contains MATCH.
+    """Verify every derivative rule here and now.
 
+    With MATCH, those whose name contains it.
     Each rule is compared with differences and, where it is analytic, with the complex step; forward mode with reverse
     mode; and the rule on arrays with the rule on Tensors. Exit status 1 if one is wrong.
 
@@ -265,7 +280,10 @@ def check(match: str, order: int, as_json: bool) -> None:
         verdicts.append(verdict)
         if not as_json:
             result = "[green]right[/]" if verdict.error is None else f"[red]WRONG[/] {escape(verdict.error)}"
-            console.print(f"{escape(verdict.name):<22} {verdict.calls:>2} calls  order {order}  {result}", soft_wrap=True)
+            console.print(
+                f"{escape(verdict.name):<22} {verdict.calls:>2} call{'s' * (verdict.calls > 1):<1}  order {order}  {result}",
+                soft_wrap=True,
+            )
     wrong = [v.name for v in verdicts if v.error is not None]
     if not verdicts:
         raise ValueError(f"no function of the table has {match!r} in its name")
@@ -327,7 +345,9 @@ def _row(folder: Path) -> dict[str, Any]:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="print as JSON")
 def env(as_json: bool) -> None:
-    """Show what tinynet runs on here, and what to type if something is missing.
+    """Show what tinynet runs on here.
+
+    And what to type if something is missing.
 
     \b
     Example:
@@ -357,11 +377,10 @@ def _version(package: str) -> str:
 
 def _blas() -> str:
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    limits = [
-        f"{v}={os.environ[v]}" for v in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS") if v in os.environ
-    ]
-    threads = ", ".join(limits) or "one thread per core (for tiny nets, OPENBLAS_NUM_THREADS=1 is often faster)"
-    return f"{blas.get('name', 'unknown BLAS')} {blas.get('version', '')}, {threads}"
+    limits = [f"{name}={os.environ[name]}" for name in THREADS if name in os.environ]
+    threads = ", ".join(limits) or "one thread in tinynet train, one per core in Python"
+    advice = "" if limits else " (for tiny nets, OPENBLAS_NUM_THREADS=1 is often faster)"
+    return f"{blas.get('name', 'unknown BLAS')} {blas.get('version', '')}, {threads}{advice}"
 
 
 def _gpu() -> str:

@@ -7,6 +7,7 @@ with a leading axis of replicas in its parameters is many layers at once.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Self
@@ -141,19 +142,35 @@ class Module:
     def summary(self) -> str:
         """A table of layers: name, kind, shapes and number of parameters."""
         rows = [("layer", "kind", "parameters")]
-        total = 0
+        total, counted = 0, set[Parameter]()  # a parameter used twice counts once
         for name, module in self.named_modules():
-            own = [v for v in vars(module).values() if isinstance(v, Parameter)]
-            if name and (own or not any(_modules_in(k, v) for k, v in vars(module).items())):
+            own = {v for v in vars(module).values() if isinstance(v, Parameter)} - counted
+            counted |= own
+            inner = any(_modules_in(k, v) for k, v in vars(module).items())
+            if own or not inner:
                 count = sum(p.size for p in own)
                 total += count
-                rows.append((name, repr(module), f"{count:,}"))
+                rows.append((name or "(itself)", type(module).__name__ if inner else repr(module), f"{count:,}"))
         rows.append(("total", "", f"{total:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        inner = (f"{label}={child!r}" for k, v in vars(self).items() for label, child in _modules_in(k, v))
+        return f"{type(self).__name__}({', '.join(inner)})"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Tensor) and not isinstance(value, Parameter) and value.requires_grad and value.node is None:
+            warnings.warn(
+                f"{type(self).__name__}.{name} is a Tensor, which no optimizer will be given: to learn it, make it a "
+                "Parameter",
+                stacklevel=2,
+            )
+        if isinstance(value, dict) and any(isinstance(v, Module) for v in value.values()):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: a dict of layers would not be found; use attributes, or a list of layers"
+            )
+        object.__setattr__(self, name, value)
 
 
 def _modules_in(name: str, value: Any) -> list[tuple[str, Module]]:
@@ -194,6 +211,7 @@ class Linear(Module):
         self.bias = Parameter(np.zeros(self.out_features, get_default_dtype())) if bias else None
 
     def forward(self, x: Any) -> Tensor:
+        x = x if hasattr(x, "shape") else Tensor(x)
         if x.shape[-1:] != (self.in_features,):
             raise ShapeError(f"{self!r} expected input of shape [..., {self.in_features}], got {list(x.shape)}")
         return F.linear(x, self.weight, self.bias)

@@ -27,7 +27,8 @@ def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params:
     if rule is None:
         return no_rule(function)
     unknown = sorted(params.keys() - rule.params) or f"{len(args)} positional arguments"
-    return TypeError(f"{name_of(function)} on a Tensor does not take {unknown}; it takes {sorted(rule.params)} as keywords")
+    wanted = f"the keywords {sorted(rule.params)}" if rule.params else "no keywords"
+    return TypeError(f"{name_of(function)} on a Tensor does not take {unknown}; it takes {wanted}")
 
 
 def not_these_arguments(error: TypeError, function: Callable, composed: Callable, args: tuple, params: dict) -> TypeError:
@@ -46,12 +47,12 @@ def no_rule(function: Callable) -> TypeError:
     """The error for a NumPy function that is not in the table."""
     import difflib
 
-    names = sorted({name_of(f) for f in (*RULES, *COMPOSED, *PLAIN)})
-    near = difflib.get_close_matches(name_of(function), names, 3)
+    names = sorted(name for f in (*RULES, *COMPOSED, *PLAIN) if (name := name_of(f)).startswith("np."))
+    near = difflib.get_close_matches(name_of(function), names, 3, cutoff=0.7)
     hint = f" Close to it: {', '.join(near)}." if near else ""
     return TypeError(
-        f"{name_of(function)} has no derivative rule for Tensors.{hint} There are rules for: {', '.join(names)}. "
-        f"Use t.data to compute with the plain array, outside the graph"
+        f"{name_of(function)} has no derivative rule for Tensors.{hint} To compute without a gradient, on purpose, pass "
+        f"t.data. There are rules for: {', '.join(names)}"
     )
 
 
@@ -62,8 +63,11 @@ def explained(error: Exception, function: Callable, values: list) -> Exception:
         where = ", ".join(f"{v.shape} on {device_of(v)}" for v in operands)
         return TypeError(f"{name_of(function)}: operands on different devices ({where}); move one with .to(...)")
     shapes = " and ".join(str(v.shape) for v in operands)
-    kind = ShapeError if isinstance(error, ValueError) else type(error)
-    return kind(f"{name_of(function)}: operands of shape {shapes} do not fit: {error}")
+    if isinstance(error, IndexError):  # an index, or an axis that is not there
+        return IndexError(f"{name_of(function)} of shape {shapes}: {error}")
+    if isinstance(error, ValueError):
+        return ShapeError(f"{name_of(function)}: operands of shape {shapes} do not fit: {error}")
+    return TypeError(f"{name_of(function)} of {', '.join(str(v.dtype) for v in operands)}: {error}")
 
 
 def check_differentiable(function: Callable, rule: Rule, mask: int) -> None:

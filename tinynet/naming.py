@@ -18,6 +18,6 @@ def lookup(what: str, name: Any, table: Mapping[str, Any]) -> Any:
     except (KeyError, TypeError):
         import difflib
 
-        near = difflib.get_close_matches(str(name).lower(), table, 1)
+        near = difflib.get_close_matches(str(name).lower(), table, 1, cutoff=0.5)
         hint = f": did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"unknown {what} {name!r}{hint} There are: {', '.join(sorted(table))}") from None

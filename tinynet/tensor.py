@@ -34,6 +34,9 @@ class Tensor:
     `data` may be an array (kept, not copied, with its dtype), a number, or a nested list; lists of Python floats become
     the default dtype (float32). `.data` and `.grad` are plain arrays. Only floating-point data can require a gradient.
 
+    While a graph needs an array for its backward pass, that array is read-only, yours included: writing into it would
+    make the gradient silently wrong. It can be written to again once backward() is done or the result is forgotten.
+
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> (x * x).sum().backward()
     >>> x.grad
@@ -50,7 +53,7 @@ class Tensor:
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(
                 f"only floating-point tensors can require a gradient, got dtype {self.data.dtype}: "
-                f"pass dtype=float, or write floats ([1.0, 2.0])"
+                "write floats (2.0, not 2), or pass dtype=float to Tensor"
             )
         self.requires_grad = requires_grad
         self.node: Node | None = None
@@ -119,6 +122,12 @@ class Tensor:
     def __int__(self) -> int:
         return int(self.item())
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(self.item(), digits)
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(
@@ -130,7 +139,7 @@ class Tensor:
         if self.requires_grad:
             raise TypeError(
                 "this Tensor is recorded for gradients, and np.asarray would silently drop them: "
-                "use t.detach(), t.data or t.numpy() to leave the graph on purpose"
+                "use t.detach(), t.data or t.numpy() to leave the graph on purpose; np.stack([...]) joins a list of Tensors"
             )
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
@@ -269,7 +278,8 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
             "a Tensor is not written in place, since the graph may need the old values: build the new value with "
-            "np.where, np.stack or np.concatenate, or change t.data before anything is computed from it"
+            "np.where, np.stack or np.concatenate. (t.data can be written to, but only while no graph needs it: until then "
+            "NumPy calls it read-only)"
         )
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -86,6 +86,7 @@ def fit(
     """
     epochs, batch_size = _whole("epochs", epochs), _whole("batch_size", batch_size)
     loss_of, scores = _loss(loss), _metrics(metrics)
+    _check_optimizer(optimizer, model)
     train: tuple[Any, Any] = _like_model(model, *checked(*_pair("data", data)))
     val = _like_model(model, *checked(*_pair("validation", validation))) if validation is not None else None
     recorder = recorder or Recorder(root=None, name="fit")
@@ -187,6 +188,17 @@ def _each(callbacks: Sequence[Any], hook: str, training: Training) -> None:
 
 
 # Arguments ------------------------------------------------------------------------------------------------------------
+
+
+def _check_optimizer(optimizer: Any, model: Any) -> None:
+    """An optimizer that holds none of the model's parameters would train nothing."""
+    if isinstance(optimizer, type):
+        raise TypeError(
+            f"optimizer must be an optimizer of the model's parameters: {optimizer.__name__}(model.parameters())"
+        )
+    held = {id(p) for group in getattr(optimizer, "param_groups", ()) for p in group["params"]}
+    if held and not any(id(p) in held for p in model.parameters()):
+        raise ValueError("the optimizer holds none of this model's parameters: make it from model.parameters()")
 
 
 def _whole(name: str, value: Any) -> int:

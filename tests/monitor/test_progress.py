@@ -33,7 +33,8 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
         ([math.nan, math.inf], "  "),
         ([1e308, -1e308], "█▁"),
         ([5e-324, 0.0], "█▁"),
-        ([9, 9, 9, *range(8)], "▁▂▃▄▅▆▇█"),  # the last eight
+        ([0, 7, 0, *range(8)], "▁▂▃▄▅▆▇█"),  # the last eight
+        ([100, *[1.0, 1.1] * 4], "▁▁▁▁▁▁▁▁"),  # on the scale of the whole run, so that a settled loss looks settled
     ],
     ids=str,
 )
