@@ -73,7 +73,8 @@ class Recorder:
         or one-element arrays or tensors.
         """
         if isinstance(step, Mapping):
-            step, scalars = None, {**step, **scalars}
+            scalars = {**step, **scalars}
+            step = None
         step = self.step + 1 if step is None else step
         self.event("step", step, {name: _number(name, value) for name, value in scalars.items()})
 

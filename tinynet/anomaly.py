@@ -41,14 +41,18 @@ class detect_anomaly(no_grad):
 
     mode = WATCHING
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._errors: list = []
+
     def __enter__(self) -> None:
         super().__enter__()
-        self._errors = np.errstate(all="ignore")  # the error says it better than a warning before it
-        self._errors.__enter__()
+        self._errors.append(np.errstate(all="ignore"))  # the error says it better than a warning before it
+        self._errors[-1].__enter__()
 
     def __exit__(self, *how: Any) -> None:
-        self._errors.__exit__(*how)
         super().__exit__(*how)
+        self._errors.pop().__exit__(*how)
 
 
 def users_line() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend import as_array
+from tinynet.backend import as_array, get_default_dtype
 from tinynet.graph import ancestors, is_recording, pull_back, source
 from tinynet.messages import ShapeError
 from tinynet.tensor import Tensor, attach
@@ -80,9 +80,9 @@ def value_and_grad(f: Callable, argnum: int = 0) -> Callable:
     (9.0, 6.0)
     """
 
-    def both(*args: Any) -> tuple[Tensor, Tensor]:
+    def both(*args: Any, **params: Any) -> tuple[Tensor, Tensor]:
         x = _variable(args[argnum])
-        value = _output(f(*args[:argnum], x, *args[argnum + 1 :]))
+        value = _output(f(*_replaced(args, argnum, x), **params))
         g = _gradient_or_zeros(value, x, None)
         return _outside(value, [x]), _outside(g, [x])
 
@@ -97,7 +97,7 @@ def grad(f: Callable, argnum: int = 0) -> Callable:
     12.0
     """
     both = value_and_grad(f, argnum)
-    return lambda *args: both(*args)[1]
+    return lambda *args, **params: both(*args, **params)[1]
 
 
 def vjp(f: Callable, *args: Any) -> tuple[Tensor, Callable]:
@@ -165,9 +165,9 @@ def jacobian(f: Callable, argnum: int = 0) -> Callable:
             [0., 4.]])
     """
 
-    def rows(*args: Any) -> Tensor:
+    def rows(*args: Any, **params: Any) -> Tensor:
         x = _variable(args[argnum])
-        output = _output(f(*args[:argnum], x, *args[argnum + 1 :]))
+        output = _output(f(*_replaced(args, argnum, x), **params))
         basis = np.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
         slopes = [_gradient_or_zeros(output, x, e) for e in basis]
         whole: Any = np.stack(slopes) if slopes else Tensor(np.zeros((0, *x.shape), x.dtype))
@@ -189,11 +189,21 @@ def hessian(f: Callable, argnum: int = 0) -> Callable:
 # What they share ------------------------------------------------------------------------------------------------------
 
 
+def _replaced(args: tuple, i: int, x: Any) -> list:
+    changed = list(args)
+    changed[i] = x
+    return changed
+
+
 def _variable(value: Any) -> Tensor:
-    """A tensor to differentiate by; still connected to `value` if someone outside differentiates by that."""
+    """A tensor to differentiate by; still connected to `value` if someone outside differentiates by that.
+
+    Whole numbers become the default dtype: grad(f)(3) means grad(f)(3.0).
+    """
     if isinstance(value, Tensor) and value.requires_grad:
         return +value
-    return Tensor(value, requires_grad=True)
+    array = as_array(value.data if isinstance(value, Tensor) else value)
+    return Tensor(array if array.dtype.kind == "f" else array.astype(get_default_dtype()), requires_grad=True)
 
 
 def _output(value: Any) -> Tensor:

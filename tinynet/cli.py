@@ -280,10 +280,8 @@ def check(match: str, order: int, as_json: bool) -> None:
         verdicts.append(verdict)
         if not as_json:
             result = "[green]right[/]" if verdict.error is None else f"[red]WRONG[/] {escape(verdict.error)}"
-            console.print(
-                f"{escape(verdict.name):<22} {verdict.calls:>2} call{'s' * (verdict.calls > 1):<1}  order {order}  {result}",
-                soft_wrap=True,
-            )
+            count = f"{verdict.calls:>2} call{'s' if verdict.calls > 1 else ' '}"
+            console.print(f"{escape(verdict.name):<22} {count}  order {order}  {result}", soft_wrap=True)
     wrong = [v.name for v in verdicts if v.error is not None]
     if not verdicts:
         raise ValueError(f"no function of the table has {match!r} in its name")

@@ -11,8 +11,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinynet import kernels
+from tinynet.backend import as_array
+
+
+def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
+    """The axes meant by None, a number or several, counted from the front; NumPy's error for one that is not there."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    return normalize_axis_tuple(tuple(axis) if isinstance(axis, list) else axis, x.ndim)
+
+
+def operands(*values: Any) -> tuple[Any, ...]:
+    """Lists as arrays; all else as it is."""
+    return tuple(as_array(v) if isinstance(v, list) else v for v in values)
+
 
 # Rearrangements -------------------------------------------------------------------------------------------------------
 
@@ -91,7 +106,7 @@ def column_stack(arrays: Sequence[Any]) -> Any:
 def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Pieces along an axis, of nearly equal size or cut at the given positions."""
     pieces = np.array_split(np.arange(x.shape[axis]), indices_or_sections)
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * axes_of(x, axis)[0]
     return [x[(*before, slice(p[0], p[-1] + 1) if len(p) else slice(0, 0))] for p in pieces]
 
 
@@ -118,6 +133,7 @@ def atleast_2d(*arrays: Any) -> Any:
 
 def matmul(a: Any, b: Any) -> Any:
     """a @ b; a vector is a row on the left and a column on the right."""
+    a, b = operands(a, b)
     if np.ndim(a) == 1:
         return matmul(np.expand_dims(a, 0), b)[..., 0, :] if np.ndim(b) > 1 else np.sum(a * b)
     if np.ndim(b) == 1:
@@ -151,9 +167,10 @@ def vdot(a: Any, b: Any) -> Any:
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """The sum over pairs of axes, written as an einsum."""
+    a, b = operands(a, b)
     if isinstance(axes, int):
         axes = (list(range(a.ndim - axes, a.ndim)), list(range(axes)))
-    of_a, of_b = ([i % x.ndim for i in np.atleast_1d(part)] for x, part in ((a, axes[0]), (b, axes[1])))
+    of_a, of_b = axes_of(a, axes[0]), axes_of(b, axes[1])
     left = LETTERS[: a.ndim]
     right = "".join(left[of_a[of_b.index(i)]] if i in of_b else LETTERS[a.ndim + i] for i in range(b.ndim))
     kept = "".join(c for c in left + right if (left + right).count(c) == 1)
@@ -171,12 +188,18 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         raise TypeError("np.einsum on a Tensor does not take lists of axes: write subscripts, such as 'ij,jk->ik'")
     inputs, output = explicit(subscripts, operands)
     plain = [_diagonal_of(x, labels) for x, labels in zip(operands, inputs, strict=True)]
-    ready, names = [], []
+    longest: dict[str, int] = {}
+    for x, labels in plain:
+        longest.update((c, n) for c, n in zip(labels, x.shape, strict=True) if n > longest.get(c, -1))
+    # An axis of length 1 that others of its label are longer than is the same all along them: it can be left out.
+    plain = [
+        _without(x, labels, [c for c, n in zip(labels, x.shape, strict=True) if n < longest[c]]) for x, labels in plain
+    ]
+    names = [labels for _, labels in plain]
     for i, (x, labels) in enumerate(plain):
-        elsewhere = output + "".join(other for j, (_, other) in enumerate(plain) if j != i)
-        lonely = tuple(k for k, c in enumerate(labels) if c not in elsewhere)
-        ready.append(np.sum(x, axis=lonely) if lonely else x)
-        names.append("".join(c for k, c in enumerate(labels) if k not in lonely))
+        elsewhere = output + "".join(names[:i] + names[i + 1 :])
+        plain[i] = _without(x, labels, [c for c in labels if c not in elsewhere])
+    ready, names = [x for x, _ in plain], [labels for _, labels in plain]
     return kernels.contract(*ready, subscripts=f"{','.join(names)}->{output}")
 
 
@@ -195,6 +218,12 @@ def explicit(subscripts: str, operands: Sequence[Any]) -> tuple[list[str], str]:
         return inputs, output.replace("...", batch)
     letters = "".join(inputs)
     return inputs, batch + "".join(sorted(c for c in set(letters) - set(batch) if letters.count(c) == 1))
+
+
+def _without(x: Any, labels: str, gone: list[str]) -> tuple[Any, str]:
+    """x summed over the axes with these labels."""
+    axes = tuple(k for k, c in enumerate(labels) if c in gone)
+    return (np.sum(x, axis=axes), "".join(c for c in labels if c not in gone)) if axes else (x, labels)
 
 
 def _diagonal_of(x: Any, labels: str) -> tuple[Any, str]:
@@ -248,10 +277,10 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The product, by multiplying halves: exact gradients even where elements are zero, and of any order."""
     if not x.ndim:
         return +x
-    axes = range(x.ndim) if axis is None else [a % x.ndim for a in np.atleast_1d(axis).tolist()]
+    axes = axes_of(x, axis)
     for a in axes:
         x = _multiplied(x, a)
-    return x if keepdims else np.squeeze(x, axis=tuple(axes))
+    return x if keepdims else np.squeeze(x, axis=axes)
 
 
 def _multiplied(x: Any, axis: int) -> Any:
@@ -272,16 +301,18 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
     """The mean, weighted if weights are given (of the shape of x, or of its axis)."""
+    x, weights = operands(x, weights)
     if weights is None:
         return np.mean(x, axis=axis)
     if np.ndim(weights) == 1 and axis is not None:
-        weights = np.reshape(weights, [-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+        (own,) = axes_of(x, axis)
+        weights = np.reshape(weights, [-1 if i == own else 1 for i in range(x.ndim)])
     return np.sum(x * weights, axis=axis) / np.sum(np.broadcast_to(weights, x.shape), axis=axis)
 
 
 def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
     """Each element minus the one before it, n times."""
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * axes_of(x, axis)[0]
     for _ in range(n):
         x = x[(*before, slice(1, None))] - x[(*before, slice(None, -1))]
     return x

@@ -10,11 +10,13 @@ depth limit, and every node is visited once however many paths lead to it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Collection
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from tinynet.rules import Rule
 WATCHING = "watching"
 is_recording: ContextVar[bool | str] = ContextVar("is_recording", default=True)
 _order = itertools.count()
-_held: dict[int, int] = {}  # how many graphs need the array with this id unchanged
+_held: WeakValueDictionary[int, Hold] = WeakValueDictionary()  # by id: the arrays that some graph needs unchanged
 
 
 class GraphReleasedError(RuntimeError):
@@ -49,41 +51,53 @@ class ChangedArrayError(RuntimeError):
 
 
 class no_grad(ContextDecorator):
-    """Inside, nothing is recorded: `with tn.no_grad(): ...`, or as a decorator. Nests; is local to a thread or task."""
+    """Inside, nothing is recorded: `with tn.no_grad(): ...`, or as a decorator, `@tn.no_grad()`.
+
+    Nests, and is local to a thread or task. (Not for generators: what is set in one leaks into whoever resumes it.)
+    """
 
     mode: bool | str = False
 
     def __init__(self) -> None:
         self._tokens: list = []
 
+    def _recreate_cm(self) -> no_grad:
+        return type(self)()  # a decorated function gets one of its own for every call, in whatever thread
+
     def __enter__(self) -> None:
-        self._tokens.append(is_recording.set(self.mode))
+        self._tokens.append(is_recording.set(self.mode and is_recording.get() and self.mode))
 
     def __exit__(self, *_: object) -> None:
         is_recording.reset(self._tokens.pop())
 
 
 class Hold:
-    """Makes arrays read-only for as long as a node needs them: writing into them raises at once, at the user's line."""
+    """Makes an array read-only for as long as a node needs it: writing into it raises at once, at the user's line.
 
-    __slots__ = ("arrays",)
+    There is one Hold per array, shared by all nodes that need it; when the last of them goes, so does the Hold.
+    """
 
-    def __init__(self, arrays: list[np.ndarray]):
-        self.arrays = arrays
-        for array in arrays:
-            key = id(array)
-            _held[key] = _held.get(key, 0) + 1
-            array.setflags(write=False)
+    __slots__ = ("__weakref__", "array")
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        array.setflags(write=False)
+        _held[id(array)] = self
 
     def __del__(self) -> None:
-        for array in self.arrays:
-            key = id(array)
-            others = _held[key] - 1
-            if others:
-                _held[key] = others
-            else:
-                del _held[key]
-                array.setflags(write=True)
+        owner: Any = self.array.base  # a view can only be unlocked while its owner is
+        locked = isinstance(owner, np.ndarray) and id(owner) in _held
+        with contextlib.suppress(ValueError):  # the user locked the owner meanwhile
+            if locked:
+                owner.setflags(write=True)
+            self.array.setflags(write=True)
+            if locked:
+                owner.setflags(write=False)
+
+
+def hold(array: np.ndarray) -> Hold:
+    """The Hold of an array."""
+    return _held.get(id(array)) or Hold(array)
 
 
 class Node:
@@ -110,21 +124,28 @@ class Node:
         self.order = next(_order)
         self.made_at: str | None = None  # the user's line, if watching
         self.need, reads = rule.plan(mask, len(operands))
+        if getattr(answer, "base", None) is not None:
+            reads = tuple({*reads, *self.need})  # a view: whoever reads the answer reads the operand
 
-        # What the rules will read must not change. Answers of other nodes are read-only already: hold leaves and arrays.
-        arrays, stamps = [], []
+        # What the rules will read must not change. Answers of other nodes are read-only already: hold leaves and arrays,
+        # and the arrays that they are views of (but not an optimizer's buffer: it notes in `version` when it writes).
+        held, stamps = [], []
         for k in reads:
             array, operand = values[k], operands[k]
             if type(array) is not np.ndarray:
                 continue
+            owner = array.base
             if operand is not array:
                 if operand.node is not None:
                     continue
                 if operand.grad_buffer is not None:
                     stamps.append((operand, operand.version))
+                    owner = None
             if array.flags.writeable or id(array) in _held:
-                arrays.append(array)
-        self.hold = Hold(arrays) if arrays else None
+                held.append(hold(array))
+            if type(owner) is np.ndarray and (owner.flags.writeable or id(owner) in _held):
+                held.append(hold(owner))
+        self.hold = held
         self.stamps = stamps  # how often an optimizer had moved the parameters among them
         if type(answer) is np.ndarray:
             answer.setflags(write=False)
@@ -157,7 +178,7 @@ def ancestors(root: Node) -> list[Node]:
         node = stack.pop()
         if node.values is None:
             raise GraphReleasedError(
-                "backward() was already called through this part of the graph, and its intermediate values were "
+                "backward() was already called (or failed) in this part of the graph, and its intermediate values were "
                 "released. Add the losses up and call backward() once, or use backward(retain_graph=True) the first time"
             )
         for i in node.need:
@@ -239,6 +260,8 @@ def settle(g: Any, operand: Array) -> Any:
     """Give a rule's answer the shape and dtype of the operand: sum over broadcast axes, restore the dtype."""
     if g.shape != operand.shape:
         g = undo_broadcast(g, operand.shape)
+        if g.shape != operand.shape:
+            raise ValueError(f"a rule answered with a gradient of shape {g.shape} for an operand of shape {operand.shape}")
     if g.dtype != operand.dtype:
         g = astype(g, operand.dtype)
     return g

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.rules import mT, positive_or_inf, rule, spread
+from tinynet.rules import mT, over, rule, spread
 
 
 def kernel(*operands: Callable | None, each: Callable | None = None) -> Callable[[Callable], Callable]:
@@ -37,6 +37,8 @@ def recording(function: Callable) -> Callable:
         for arg in args:
             if hasattr(arg, "__record__"):
                 return arg.__record__(function, args, params)
+        if any(hasattr(value, "__record__") for value in params.values()):
+            raise TypeError(f"{function.__name__}: give the Tensors by position, not by keyword ({', '.join(params)})")
         return function(*args, **params)
 
     return call
@@ -84,7 +86,7 @@ def solve(a: Any, b: Any) -> Any:
     return np.linalg.solve(a, b)
 
 
-@kernel(lambda g, y, x, axis=None, *, keepdims=False: spread(g / positive_or_inf(y), x, axis, keepdims) * x)
+@kernel(lambda g, y, x, axis=None, *, keepdims=False: spread(g, x, axis, keepdims) * over(x, spread(y, x, axis, keepdims)))
 def length(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     """The square root of the sum of squares, without overflow or underflow; slope 0 at 0."""
     m = finite_max(np.absolute(x), axis)
@@ -136,6 +138,14 @@ def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), without overflow on either side."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
+
+
+rule(np.logaddexp, lambda g, y, a, b: g * sigmoid(a - b), lambda g, y, a, b: g * sigmoid(b - a))
+rule(
+    np.logaddexp2,
+    lambda g, y, a, b: g * sigmoid((a - b) * math.log(2)),
+    lambda g, y, a, b: g * sigmoid((b - a) * math.log(2)),
+)
 
 
 @kernel(lambda g, y, x: g * (sigmoid(x) + y * sigmoid(-x)))

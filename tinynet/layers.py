@@ -293,7 +293,7 @@ ACTIVATIONS: dict[str, Callable] = {
     "softplus": F.softplus,
     "sigmoid": F.sigmoid,
     "tanh": F.tanh,
-    "identity": lambda x: x,
+    "identity": np.positive,
 }
 
 

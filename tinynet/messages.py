@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from tinynet.backend import device_of
 from tinynet.compositions import COMPOSED
 from tinynet.rules import PLAIN, RULES, Rule
@@ -65,6 +67,8 @@ def explained(error: Exception, function: Callable, values: list) -> Exception:
     shapes = " and ".join(str(v.shape) for v in operands)
     if isinstance(error, IndexError):  # an index, or an axis that is not there
         return IndexError(f"{name_of(function)} of shape {shapes}: {error}")
+    if isinstance(error, np.linalg.LinAlgError):
+        return np.linalg.LinAlgError(f"{name_of(function)} of shape {shapes}: {error}")
     if isinstance(error, ValueError):
         return ShapeError(f"{name_of(function)}: operands of shape {shapes} do not fit: {error}")
     return TypeError(f"{name_of(function)} of {', '.join(str(v.dtype) for v in operands)}: {error}")

@@ -92,11 +92,11 @@ rule(np.square, lambda g, y, x: g * (2 * x))
 rule(np.sqrt, lambda g, y, x: g / (2 * y))
 rule(np.cbrt, lambda g, y, x: g / (3 * y * y))
 rule(np.reciprocal, lambda g, y, x: -g * y * y)
-rule(np.remainder, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(a / b))
-rule(np.fmod, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.trunc(a / b))
+rule(np.remainder, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.rint((a - y) / b))
+rule(np.fmod, lambda g, y, a, b: g, lambda g, y, a, b: -g * np.rint((a - y) / b))
 rule(np.deg2rad, lambda g, y, x: g * (math.pi / 180))
 rule(np.rad2deg, lambda g, y, x: g * (180 / math.pi))
-rule(np.hypot, lambda g, y, a, b: g * (a / positive_or_inf(y)), lambda g, y, a, b: g * (b / positive_or_inf(y)))
+rule(np.hypot, lambda g, y, a, b: g * over(a, y), lambda g, y, a, b: g * over(b, y))
 
 
 def one_less(n: Any) -> Any:
@@ -119,9 +119,7 @@ rule(np.log, lambda g, y, x: g / x)
 rule(np.log1p, lambda g, y, x: g / (1 + x))
 rule(np.log2, lambda g, y, x: g / (x * math.log(2)))
 rule(np.log10, lambda g, y, x: g / (x * math.log(10)))
-rule(np.logaddexp, lambda g, y, a, b: g * np.exp(a - y), lambda g, y, a, b: g * np.exp(b - y))
 
-rule(np.logaddexp2, lambda g, y, a, b: g * np.exp2(a - y), lambda g, y, a, b: g * np.exp2(b - y))
 
 # Trigonometric and hyperbolic -----------------------------------------------------------------------------------------
 
@@ -131,11 +129,7 @@ rule(np.tan, lambda g, y, x: g * (1 + y * y))
 rule(np.arcsin, lambda g, y, x: g / np.sqrt((1 - x) * (1 + x)))
 rule(np.arccos, lambda g, y, x: -g / np.sqrt((1 - x) * (1 + x)))
 rule(np.arctan, lambda g, y, x: g / (1 + x * x))
-rule(
-    np.arctan2,
-    lambda g, y, a, b: g * (b / positive_or_inf(a * a + b * b)),
-    lambda g, y, a, b: -g * (a / positive_or_inf(a * a + b * b)),
-)
+rule(np.arctan2, lambda g, y, a, b: g * over(b, a * a + b * b), lambda g, y, a, b: -g * over(a, a * a + b * b))
 rule(np.sinh, lambda g, y, x: g * np.cosh(x))
 rule(np.cosh, lambda g, y, x: g * np.sinh(x))
 rule(np.arcsinh, lambda g, y, x: g / np.hypot(1, x))
@@ -152,8 +146,16 @@ def winner(g: Any, a: Any, b: Any) -> Any:
 
 rule(np.absolute, lambda g, y, x: g * np.sign(x))
 rule(np.maximum, lambda g, y, a, b: winner(g, a > b, a == b), lambda g, y, a, b: winner(g, b > a, a == b))
-rule(np.fmax, lambda g, y, a, b: winner(g, ~(a <= b), a == b), lambda g, y, a, b: winner(g, ~(b <= a), a == b))
-rule(np.fmin, lambda g, y, a, b: winner(g, ~(a >= b), a == b), lambda g, y, a, b: winner(g, ~(b >= a), a == b))
+rule(
+    np.fmax,  # a nan loses, and gets no gradient
+    lambda g, y, a, b: winner(g, (a > b) | (b != b), a == b),
+    lambda g, y, a, b: winner(g, (b > a) | (a != a), a == b),
+)
+rule(
+    np.fmin,
+    lambda g, y, a, b: winner(g, (a < b) | (b != b), a == b),
+    lambda g, y, a, b: winner(g, (b < a) | (a != a), a == b),
+)
 rule(np.minimum, lambda g, y, a, b: winner(g, a < b, a == b), lambda g, y, a, b: winner(g, b < a, a == b))
 rule(np.where, None, lambda g, y, mask, a, b: np.where(mask, g, 0), lambda g, y, mask, a, b: np.where(mask, 0, g))
 
@@ -169,7 +171,7 @@ def spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 def ties(x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
     """Each element's share of being the extreme value `y` of `x`: 1 for a single one, 1/n for n equal ones."""
     mask = x == spread(y, x, axis, keepdims)
-    return mask / mask.sum(axis=axis, keepdims=True, dtype=y.dtype)
+    return mask / mask.sum(axis=axis, keepdims=True)
 
 
 def count(x: Any, y: Any) -> int:
@@ -187,9 +189,9 @@ def centred(x: Any, axis: Any) -> Any:
     return x - np.mean(x, axis=axis, keepdims=True)
 
 
-def positive_or_inf(y: Any) -> Any:
-    """y, but infinity where it is 0, so that dividing by it gives 0: the slope of `std` for a constant."""
-    return np.where(y == 0, math.inf, y)
+def over(a: Any, b: Any) -> Any:
+    """a / b, and 0 where b is 0: the slope of a length at 0, of `std` for a constant."""
+    return np.where(b == 0, 0, a) / np.where(b == 0, 1, b)
 
 
 rule(np.sum, lambda g, y, x, axis=None, *, keepdims=False: spread(g, x, axis, keepdims))
@@ -203,7 +205,7 @@ rule(
 rule(
     np.std,
     lambda g, y, x, axis=None, *, ddof=0, keepdims=False: (
-        spread(g / positive_or_inf(y), x, axis, keepdims) * centred(x, axis) * one_over(count(x, y) - ddof)
+        spread(over(g, y), x, axis, keepdims) * centred(x, axis) * one_over(count(x, y) - ddof)
     ),
 )
 rule(

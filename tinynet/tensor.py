@@ -116,6 +116,15 @@ class Tensor:
             return self
         return type(self)(to_device(self.data, device), requires_grad=self.requires_grad)
 
+    def tolist(self) -> Any:
+        """The value as nested lists of Python numbers."""
+        return self.numpy().tolist()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.node is not None:
+            raise TypeError("a Tensor that was computed cannot be copied or pickled with its graph: use t.detach()")
+        return super().__reduce_ex__(protocol)
+
     def __float__(self) -> float:
         return float(self.item())
 
@@ -214,7 +223,7 @@ class Tensor:
         return record(np.divide, (other, self))
 
     def __pow__(self, other: Any) -> Tensor:
-        if isinstance(other, int | float) and other == 2:
+        if type(other) in (int, float) and other == 2:
             return record(np.square, (self,))  # as NumPy does: a square is far cheaper than a power
         return record(np.power, (self, other))
 
@@ -272,8 +281,7 @@ class Tensor:
     # Indexing ---------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Tensor:
-        index = tuple(plain(i) for i in index) if isinstance(index, tuple) else plain(index)
-        return record(_GETITEM, (self, index))
+        return record(_GETITEM, (self, kept_index(index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
@@ -336,7 +344,7 @@ class Tensor:
     def transpose(self, *axes: Any) -> Tensor:
         if len(axes) == 1 and not isinstance(axes[0], int):
             (axes,) = axes
-        return record(np.transpose, (self,), {"axes": axes or None})
+        return record(np.transpose, (self,), {"axes": axes if len(axes) else None})
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         return record(np.swapaxes, (self, axis1, axis2))
@@ -361,6 +369,10 @@ class Tensor:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **params: Any) -> Any:
         if method != "__call__":
             raise TypeError(f"np.{ufunc.__name__}.{method} has no derivative rule: use np.sum, np.max, ... on Tensors")
+        if any(array is not None for array in params.get("out", ())):
+            raise TypeError(
+                f"np.{ufunc.__name__} cannot write a Tensor into an array (out=, or += on an array): use t.data"
+            )
         return answer(ufunc, inputs, params)
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, params: dict) -> Any:
@@ -371,6 +383,14 @@ _GETITEM = kernels.getitem.__wrapped__  # type: ignore[attr-defined]
 _CLIP = kernels.clip.__wrapped__  # type: ignore[attr-defined]
 _ASTYPE = kernels.astype.__wrapped__  # type: ignore[attr-defined]
 _NO_PARAMS: dict[str, Any] = {}
+
+
+def kept_index(index: Any) -> Any:
+    """An index that stays as it is: arrays and lists in it are copied, since backward needs them too."""
+    if isinstance(index, tuple):
+        return tuple(map(kept_index, index))
+    index = plain(index)
+    return np.array(index) if isinstance(index, list | np.ndarray) else index
 
 
 def plain(value: Any) -> Any:
@@ -387,6 +407,8 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
             values.append(arg.data)
             if arg.requires_grad:
                 mask |= bit
+        elif type(arg) is list and is_operand(function, len(values)):
+            return record(function, tuple(as_array(a) if a is arg else a for a in args), params)
         else:
             values.append(arg)
         bit += bit
@@ -412,6 +434,12 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
     return attach(y, node)
 
 
+def is_operand(function: Callable, i: int) -> bool:
+    """Whether argument i of a function of the table is an operand (and not an axis or a shape, say)."""
+    rule = RULES.get(function)
+    return rule is not None and (rule.each is not None or i < len(rule.operands))
+
+
 def attach(y: Any, node: Node | None) -> Tensor:
     """A Tensor of the array y, made by node."""
     tensor = Tensor.__new__(Tensor)
@@ -426,6 +454,9 @@ def attach(y: Any, node: Node | None) -> Tensor:
 def answer(function: Callable, args: tuple, params: dict[str, Any]) -> Any:
     """What NumPy's `function` gives for Tensors: recorded, composed from recorded calls, or a plain array."""
     if function in RULES:
+        by_keyword = [key for key, value in params.items() if isinstance(value, Tensor)]
+        if by_keyword:
+            raise TypeError(f"{name_of(function)}: give the Tensors by position, not by keyword ({', '.join(by_keyword)})")
         return record(function, args, params)
     if function in COMPOSED:
         try:

@@ -96,7 +96,7 @@ def test_a_second_backward_says_that_the_graph_is_released():
     x = leaf(2.0)
     loss = (x * x).sum()
     loss.backward()
-    with pytest.raises(tn.GraphReleasedError, match="already called.*retain_graph=True"):
+    with pytest.raises(tn.GraphReleasedError, match=r"already called.*retain_graph=True"):
         loss.backward()
 
 
