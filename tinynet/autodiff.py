@@ -7,6 +7,7 @@ to any order and in any mix: `jacobian(grad(f))`, `jvp(grad(f), ...)`, `grad(lam
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +42,8 @@ def gradients(
     found: dict[Any, Any] = {}
     if output.requires_grad:
         seed = _seed(output, grad_output, create_graph)
+        if not create_graph:
+            seed = seed[...]  # a view: what passes it on is then seen not to be fresh
         mode = is_recording.get()
         token = is_recording.set((mode or True) if create_graph else False)
         try:
@@ -58,8 +61,20 @@ def gradients(
                 f"no gradient flows to {label} of shape {tensor.shape}: "
                 + ("the output was not computed from it" if tensor.requires_grad else "it does not require a gradient")
             )
-        answers.append(g if create_graph or g is None else as_array(g.copy()))
+        answers.append(g)
+    if not create_graph:
+        answers = _apart(answers)
     return answers if many else answers[0]
+
+
+def _apart(answers: list[Any]) -> list[Any]:
+    """The arrays, none of which shares memory with another, with the upstream gradient, or with an operand.
+
+    A rule may pass its upstream gradient on, to several operands even, or a view of it; all else it makes anew.
+    """
+    counts = Counter(id(g) for g in answers)
+    fresh = [type(g) is np.ndarray and g.base is None and g.flags.writeable and counts[id(g)] == 1 for g in answers]
+    return [g if g is None or ours else as_array(g.copy()) for g, ours in zip(answers, fresh, strict=True)]
 
 
 def _seed(output: Tensor, grad_output: Any, create_graph: bool) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from contextlib import ContextDecorator
 from contextvars import ContextVar
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from tinynet.rules import Rule
 WATCHING = "watching"
 is_recording: ContextVar[bool | str] = ContextVar("is_recording", default=True)
 _order = itertools.count()
-_held: WeakValueDictionary[int, Hold] = WeakValueDictionary()  # by id: the arrays that some graph needs unchanged
+_held: dict[int, ref[Hold]] = {}  # by id: the arrays that some graph needs unchanged
 
 
 class GraphReleasedError(RuntimeError):
@@ -77,27 +77,31 @@ class Hold:
     There is one Hold per array, shared by all nodes that need it; when the last of them goes, so does the Hold.
     """
 
-    __slots__ = ("__weakref__", "array")
+    __slots__ = ("__weakref__", "array", "me")
 
     def __init__(self, array: np.ndarray):
         self.array = array
         array.setflags(write=False)
-        _held[id(array)] = self
+        self.me = _held[id(array)] = ref(self)
 
     def __del__(self) -> None:
-        owner: Any = self.array.base  # a view can only be unlocked while its owner is
-        locked = isinstance(owner, np.ndarray) and id(owner) in _held
+        array, key = self.array, id(self.array)
+        if _held.get(key) is self.me:
+            del _held[key]
+        owner: Any = array.base  # a view can only be unlocked while its owner is
+        locked = type(owner) is np.ndarray and id(owner) in _held
         with contextlib.suppress(ValueError):  # the user locked the owner meanwhile
             if locked:
                 owner.setflags(write=True)
-            self.array.setflags(write=True)
+            array.setflags(write=True)
             if locked:
                 owner.setflags(write=False)
 
 
 def hold(array: np.ndarray) -> Hold:
     """The Hold of an array."""
-    return _held.get(id(array)) or Hold(array)
+    known = _held.get(id(array))
+    return (known and known()) or Hold(array)
 
 
 class Node:
