@@ -91,7 +91,7 @@ def test_lists_as_operands(f):
 
 
 def test_a_list_does_not_promote():
-    assert (tn.Tensor([1.0, 2.0], requires_grad=True) + [1.0, 2.0]).dtype == np.float32
+    assert np.add(tn.Tensor([1.0, 2.0], requires_grad=True), [1.0, 2.0]).dtype == np.float32
 
 
 # Numbers ----------------------------------------------------------------------------------------------------------------
