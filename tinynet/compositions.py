@@ -43,9 +43,14 @@ def rearranged(function: Callable) -> Callable:
 
 
 REARRANGEMENTS = (
-    np.flip, np.fliplr, np.flipud, np.rot90, np.roll, np.repeat, np.tile, np.resize, np.take, np.take_along_axis,
+    np.flip, np.fliplr, np.flipud, np.rot90, np.roll, np.repeat, np.tile, np.take, np.take_along_axis,
     np.diagonal, np.delete,
 )  # fmt: skip
+
+
+def resize(x: Any, new_shape: Any) -> Any:
+    """The elements over and over until they fill the new shape; zeros if there are none."""
+    return rearranged(np.resize)(x, new_shape) if x.size else np.broadcast_to(np.sum(x), new_shape)
 
 
 def sort(x: Any, axis: int | None = -1, kind: Any = None) -> Any:
@@ -57,6 +62,8 @@ def sort(x: Any, axis: int | None = -1, kind: Any = None) -> Any:
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", **how: Any) -> Any:
     """Zeros or `constant_values` around x; or, in the other modes, elements of x (edge, reflect, symmetric, wrap)."""
+    if how.get("reflect_type", "even") != "even":
+        raise TypeError("np.pad on a Tensor does not take reflect_type='odd': it makes new values")
     if mode in ("edge", "reflect", "symmetric", "wrap"):
         return rearranged(np.pad)(x, pad_width, mode=mode, **how)
     if mode != "constant":
@@ -188,13 +195,11 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         raise TypeError("np.einsum on a Tensor does not take lists of axes: write subscripts, such as 'ij,jk->ik'")
     inputs, output = explicit(subscripts, operands)
     plain = [_diagonal_of(x, labels) for x, labels in zip(operands, inputs, strict=True)]
-    longest: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     for x, labels in plain:
-        longest.update((c, n) for c, n in zip(labels, x.shape, strict=True) if n > longest.get(c, -1))
-    # An axis of length 1 that others of its label are longer than is the same all along them: it can be left out.
-    plain = [
-        _without(x, labels, [c for c, n in zip(labels, x.shape, strict=True) if n < longest[c]]) for x, labels in plain
-    ]
+        lengths.update((c, n) for c, n in zip(labels, x.shape, strict=True) if n != 1)
+    # An axis of length 1 among others of its label is the same all along them: it can be left out.
+    plain = [_without(x, s, [c for c, n in zip(s, x.shape, strict=True) if n != lengths.get(c, 1)]) for x, s in plain]
     names = [labels for _, labels in plain]
     for i, (x, labels) in enumerate(plain):
         elsewhere = output + "".join(names[:i] + names[i + 1 :])
@@ -350,7 +355,7 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
 
 COMPOSED: dict[Callable, Callable] = {
     **{function: rearranged(function) for function in REARRANGEMENTS},
-    np.sort: sort, np.pad: pad, np.moveaxis: moveaxis,
+    np.resize: resize, np.sort: sort, np.pad: pad, np.moveaxis: moveaxis,
     np.concatenate: concatenate, np.stack: stack, np.vstack: vstack, np.hstack: hstack, np.column_stack: column_stack,
     np.array_split: array_split, np.split: split, np.atleast_1d: atleast_1d, np.atleast_2d: atleast_2d,
     np.matmul: matmul, np.dot: dot, np.outer: outer, np.inner: inner, np.vdot: vdot, np.tensordot: tensordot,

@@ -101,6 +101,28 @@ def test_einsum_repeats_an_axis_of_length_one():
     assert tn.gradcheck(lambda a, b: np.einsum("ij,jk->ik", a, b), np.ones((2, 1)), np.arange(12.0).reshape(3, 4))
 
 
+def test_einsum_with_an_axis_of_length_zero():
+    y = np.einsum("...ij,...jk", leaf(np.zeros((0, 2, 1))), np.ones((1, 1, 2)))
+    assert y.shape == (0, 2, 2)
+
+
+def test_resize_of_nothing_and_odd_reflection():
+    assert np.resize(leaf(np.zeros((0, 2))), (3,)).data.tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(TypeError, match="does not take reflect_type='odd'"):
+        np.pad(leaf([1.0, 2.0, 4.0]), (1, 0), mode="reflect", reflect_type="odd")
+
+
+def test_a_view_released_before_its_owner():
+    array = np.ones(3)
+    owner, view = tn.Tensor(array, requires_grad=True), tn.Tensor(array[:2], requires_grad=True)
+    first, second = (owner * owner).sum(), (view * view).sum()
+    del second
+    assert view.data.flags.writeable
+    assert not array.flags.writeable
+    del first
+    assert array.flags.writeable
+
+
 @pytest.mark.parametrize("f", [np.remainder, np.fmod])
 def test_remainder_where_the_quotient_rounds_up(f):
     b = leaf([0.1])
