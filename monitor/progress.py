@@ -20,13 +20,14 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int = 8) -> str:
-    """The last values as a row of little bars, lowest to highest; a gap for what is not finite.
+    """The values as a row of little bars, lowest to highest, evenly picked if they are many; a gap for what is not finite.
 
     >>> sparkline([4, 3, 2, 1])
     '█▅▃▁'
     """
-    shown = list(values)[-width:]
-    finite = [v for v in values if math.isfinite(v)]  # one scale for the whole run, so that a settled loss looks settled
+    n = len(values)
+    shown = [values[round(i * (n - 1) / max(width - 1, 1))] for i in range(width)] if n > width else list(values)
+    finite = [v for v in values if math.isfinite(v)]
     if not finite:
         return " " * len(shown)
     low = min(finite)

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -223,7 +224,12 @@ def _where_next(folder: Path, pictures: list[Path], say: Callable) -> None:
         (_again(), "the same with another seed"),
         ("tinynet train spirals --hidden 64,64", "another problem; tinynet train --help"),
     ):
-        say(f"  {command:<39}  {what}", soft_wrap=True, markup=False)
+        say(f"  {command.replace('tinynet', _program(), 1):<39}  {what}", soft_wrap=True, markup=False)
+
+
+def _program() -> str:
+    """The command as it can be typed: by its path, if its environment is not activated."""
+    return "tinynet" if shutil.which("tinynet") or Path(sys.argv[0]).name != "tinynet" else shlex.quote(sys.argv[0])
 
 
 def _again() -> str:
