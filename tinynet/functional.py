@@ -112,17 +112,18 @@ def cross_entropy(
         labels = check_labels("cross_entropy", labels, classes)
         if labels.shape != logits.shape[:-1][-labels.ndim :]:
             raise label_error(logits, labels)
-    weight = 1 if weight is None else class_weights(weight, classes, logits)
+    if weight is not None:
+        weight = class_weights(weight, classes, logits)
     if rows or label_smoothing:
-        targets = labels if rows else kernels.is_class(labels, classes).astype(logits.dtype)
+        targets = (labels if rows else kernels.is_class(labels, classes)).astype(logits.dtype)
         targets = targets * (1 - label_smoothing) + label_smoothing / classes
-        losses = -(log_softmax(logits) * (targets * weight)).sum(axis=-1)
+        losses = -(log_softmax(logits) * (targets if weight is None else targets * weight)).sum(axis=-1)
     else:
         losses = kernels.softmax_cross_entropy(logits, labels)
-        losses = losses if isinstance(weight, int) else losses * weight[labels]
-    if reduction == "mean" and not rows and not isinstance(weight, int):
-        return losses.sum() / np.broadcast_to(weight[labels], losses.shape).sum()
-    return reduced(losses, reduction)
+        losses = losses if weight is None else losses * weight[labels]
+    if weight is None or rows or reduction != "mean" or not losses.size:
+        return reduced(losses, reduction)
+    return losses.sum() / np.broadcast_to(weight[labels], losses.shape).sum()
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Tensor:

@@ -11,9 +11,9 @@ depth limit, and every node is visited once however many paths lead to it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Collection
-from contextlib import ContextDecorator
 from contextvars import ContextVar
 from typing import Any
 from weakref import ref
@@ -50,7 +50,7 @@ class ChangedArrayError(RuntimeError):
     """A parameter was moved between the forward pass and backward(), so the gradient would be wrong."""
 
 
-class no_grad(ContextDecorator):
+class no_grad:
     """Inside, nothing is recorded: `with tn.no_grad(): ...`, or as a decorator, `@tn.no_grad()`.
 
     Nests, and is local to a thread or task. (Not for generators: what is set in one leaks into whoever resumes it.)
@@ -61,11 +61,18 @@ class no_grad(ContextDecorator):
     def __init__(self) -> None:
         self._tokens: list = []
 
-    def _recreate_cm(self) -> no_grad:
-        return type(self)()  # a decorated function gets one of its own for every call, in whatever thread
+    def __call__(self, function: Callable) -> Callable:
+        """The function, each call of it inside: a context of its own for each, in whatever thread."""
+
+        @functools.wraps(function)
+        def inside(*args: Any, **params: Any) -> Any:
+            with type(self)():
+                return function(*args, **params)
+
+        return inside
 
     def __enter__(self) -> None:
-        self._tokens.append(is_recording.set(self.mode and is_recording.get() and self.mode))
+        self._tokens.append(is_recording.set(self.mode if is_recording.get() else False))
 
     def __exit__(self, *_: object) -> None:
         is_recording.reset(self._tokens.pop())

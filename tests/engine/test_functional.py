@@ -176,3 +176,14 @@ BAD = [
 def test_bad_arguments(f, error, text):
     with pytest.raises(error, match=text):
         f(tn.Tensor(np.zeros((4, 3)), requires_grad=True))
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]])
+def test_probability_rows_of_another_dtype_do_not_promote(weight):
+    logits = tn.Tensor(np.zeros((2, 3), np.float32), requires_grad=True)
+    assert tn.cross_entropy(logits, np.full((2, 3), 1 / 3), weight=weight).dtype == np.float32
+
+
+def test_the_weighted_mean_of_an_empty_batch_is_refused_too():
+    with pytest.raises(ValueError, match="no mean loss of an empty batch"):
+        tn.cross_entropy(tn.Tensor(np.zeros((0, 3))), np.zeros(0, int), weight=[1.0, 2.0, 3.0])
