@@ -7,7 +7,6 @@ to any order and in any mix: `jacobian(grad(f))`, `jvp(grad(f), ...)`, `grad(lam
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,9 +71,14 @@ def _apart(answers: list[Any]) -> list[Any]:
 
     A rule may pass its upstream gradient on, to several operands even, or a view of it; all else it makes anew.
     """
-    counts = Counter(id(g) for g in answers)
-    fresh = [type(g) is np.ndarray and g.base is None and g.flags.writeable and counts[id(g)] == 1 for g in answers]
-    return [g if g is None or ours else as_array(g.copy()) for g, ours in zip(answers, fresh, strict=True)]
+    seen: set[int] = set()
+    apart = []
+    for g in answers:
+        if g is not None and (type(g) is not np.ndarray or g.base is not None or id(g) in seen or not g.flags.writeable):
+            g = as_array(g.copy())
+        seen.add(id(g))
+        apart.append(g)
+    return apart
 
 
 def _seed(output: Tensor, grad_output: Any, create_graph: bool) -> Any:
@@ -240,7 +244,7 @@ def _outside(result: Tensor, ours: list[Tensor]) -> Tensor:
     if result.node is None:
         return result.detach() if result in set(ours) else result
     for node in ancestors(result.node):
-        for i in node.need:
+        for i, _ in node.need:
             operand = node.operands[i]
             if operand.node is None and not any(operand is x for x in ours):
                 return result

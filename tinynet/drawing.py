@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynet.graph import Node, ancestors
-from tinynet.tensor import Tensor
+from tinynet.tensor import Tensor, is_operand
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def _collect(root: Node) -> tuple[dict[Any, tuple[str, str, str]], list[tuple[An
                 key: Any = operand.node or operand
                 colour = LEAF if operand.requires_grad else CONSTANT
                 boxes.setdefault(key, (f"{operand.name or 'tensor'}\n{_shape(operand.data)}", colour, "square,pad=0.4"))
-            elif i < len(node.rule.operands) and isinstance(operand, np.ndarray | int | float):
+            elif is_operand(node.function, i) and isinstance(operand, np.ndarray | int | float):
                 key = (node, i)
                 text = f"{operand:g}" if not isinstance(operand, np.ndarray) else f"array\n{_shape(operand)}"
                 boxes[key] = (text, CONSTANT, "square,pad=0.4")

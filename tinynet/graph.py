@@ -10,7 +10,6 @@ depth limit, and every node is visited once however many paths lead to it.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Collection
@@ -22,7 +21,7 @@ import numpy as np
 
 from tinynet.backend import Array
 from tinynet.kernels import astype
-from tinynet.rules import Rule
+from tinynet.rules import Plan
 
 # Whether calls are remembered: False, True, or WATCHING (remembered, and checked for nan and infinity: anomaly.py)
 WATCHING = "watching"
@@ -97,12 +96,14 @@ class Hold:
             del _held[key]
         owner: Any = array.base  # a view can only be unlocked while its owner is
         locked = type(owner) is np.ndarray and id(owner) in _held
-        with contextlib.suppress(ValueError):  # the user locked the owner meanwhile
+        try:
             if locked:
                 owner.setflags(write=True)
             array.setflags(write=True)
             if locked:
                 owner.setflags(write=False)
+        except ValueError:  # the user locked the owner meanwhile
+            pass
 
 
 def hold(array: np.ndarray) -> Hold:
@@ -115,28 +116,25 @@ class Node:
     """One remembered call: `answer = function(*values, **params)`.
 
     `operands` are the arguments as given (Tensors among them), `values` the same with arrays in place of Tensors, and
-    `need` the positions of the operands that want a gradient. The node does not know the Tensor that holds its answer
+            reads = tuple({*reads, *(i for i, _ in self.need)})  # a view: the answer is the operand
     (only the array), so there is no reference cycle and a forgotten graph is freed at once.
     """
 
     __slots__ = (
-        "answer", "function", "hold", "made_at", "need", "operands", "order", "params", "rule", "stamps", "values",
+        "answer", "function", "hold", "made_at", "need", "operands", "order", "params", "stamps", "values",
     )  # fmt: skip
 
-    def __init__(
-        self, function: Callable, rule: Rule, operands: tuple, values: list, params: dict, mask: int, answer: Array
-    ):
+    def __init__(self, function: Callable, plan: Plan, operands: tuple, values: list, params: dict, answer: Array):
         self.function = function
-        self.rule = rule
         self.operands = operands
         self.values = values
         self.params = params
         self.answer = answer
         self.order = next(_order)
         self.made_at: str | None = None  # the user's line, if watching
-        self.need, reads = rule.plan(mask, len(operands))
+        self.need, reads = plan
         if getattr(answer, "base", None) is not None:
-            reads = tuple({*reads, *self.need})  # a view: whoever reads the answer reads the operand
+            reads = tuple({*reads, *(i for i, _ in self.need)})  # a view: whoever reads the answer reads the operand
 
         # What the rules will read must not change. Answers of other nodes are read-only already: hold leaves and arrays,
         # and the arrays that they are views of (but not an optimizer's buffer: it notes in `version` when it writes).
@@ -192,7 +190,7 @@ def ancestors(root: Node) -> list[Node]:
                 "backward() was already called (or failed) in this part of the graph, and its intermediate values were "
                 "released. Add the losses up and call backward() once, or use backward(retain_graph=True) the first time"
             )
-        for i in node.need:
+        for i, _ in node.need:
             parent = node.operands[i].node
             if parent is not None and parent not in seen:
                 seen.add(parent)
@@ -205,9 +203,11 @@ def leading_to(nodes: list[Node], wanted: Collection) -> list[Node]:
     useful: dict[Any, None] = dict.fromkeys(wanted)
     kept = []
     for node in nodes:
-        if any(source(node.operands[i]) in useful for i in node.need):
-            useful[node] = None
-            kept.append(node)
+        for i, _ in node.need:
+            if source(node.operands[i]) in useful:
+                useful[node] = None
+                kept.append(node)
+                break
     return kept
 
 
@@ -240,9 +240,9 @@ def pull_back(
         else:
             y = attach(node.answer, node)
             arguments = node.operands
-        for i in node.need:
+        for i, rule in node.need:
             operand = node.operands[i]
-            d = node.rule.of(i)(g, y, *arguments, **node.params)
+            d = rule(g, y, *arguments, **node.params)
             if d.shape != operand.data.shape or d.dtype != operand.data.dtype:
                 d = settle(d, operand.data)
             if node.made_at is not None:

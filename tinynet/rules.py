@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 RULES: dict[Callable, Rule] = {}
+Plan = tuple[tuple[tuple[int, Callable], ...], tuple[int, ...]]  # ((operand, its rule), ...), (operands read, ...)
 
 
 class Rule:
@@ -34,7 +35,7 @@ class Rule:
     operands has one rule for `each`, which is told first which operand it is asked about.
     """
 
-    __slots__ = ("_plans", "each", "most", "operands", "params")
+    __slots__ = ("each", "most", "operands", "params", "plans")
 
     def __init__(self, operands: tuple[Callable | None, ...], each: Callable | None):
         self.operands = operands
@@ -44,19 +45,16 @@ class Rule:
         self.most = math.inf if each else sum(a.kind is a.POSITIONAL_OR_KEYWORD for a in arguments)
         options = arguments if each else arguments[len(operands) :]
         self.params = {a.name for a in options if a.kind is not a.VAR_POSITIONAL}
-        self._plans: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self.plans: dict[tuple[int, int], Plan] = {}  # by (mask, n), once the call is known to be one of the table
 
-    def plan(self, mask: int, n: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """For a call of n arguments of which those in the bit mask require a gradient: their positions, and the positions
-        of the arguments that their rules look at. Worked out once for each kind of call.
+    def plan(self, mask: int, n: int) -> Plan:
+        """For a call of n arguments of which those in the bit mask require a gradient: their positions and rules, and the
+        positions of the arguments that these rules look at. Worked out once for each kind of call.
         """
-        try:
-            return self._plans[mask, n]
-        except KeyError:
-            need = tuple(i for i in range(n) if mask >> i & 1)
-            reads = set(range(n)) if self.each else {k for i in need for k in read_by(self.operands[i])}
-            plan = self._plans[mask, n] = need, tuple(sorted(k for k in reads if k < n))
-            return plan
+        need = tuple((i, self.of(i)) for i in range(n) if mask >> i & 1)
+        reads = set(range(n)) if self.each else {k for i, _ in need for k in read_by(self.operands[i])}
+        plan = self.plans[mask, n] = need, tuple(sorted(k for k in reads if k < n))
+        return plan
 
     def of(self, i: int) -> Any:
         """The rule of operand i, to be called as rule(g, y, *operands, **params)."""

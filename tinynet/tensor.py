@@ -25,7 +25,7 @@ from tinynet.messages import (
     not_in_the_table,
     not_these_arguments,
 )
-from tinynet.rules import PLAIN, RULES
+from tinynet.rules import PLAIN, RULES, Plan
 
 
 class Tensor:
@@ -369,7 +369,7 @@ class Tensor:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **params: Any) -> Any:
         if method != "__call__":
             raise TypeError(f"np.{ufunc.__name__}.{method} has no derivative rule: use np.sum, np.max, ... on Tensors")
-        if any(array is not None for array in params.get("out", ())):
+        if "out" in params and any(array is not None for array in params["out"]):
             raise TypeError(
                 f"np.{ufunc.__name__} cannot write a Tensor into an array (out=, or += on an array): use t.data"
             )
@@ -421,17 +421,27 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
         y = as_array(y)
     node = None
     if mask and mode:
-        rule = RULES.get(function)
-        if rule is None or len(args) > rule.most or (params and not params.keys() <= rule.params):
-            raise not_in_the_table(function, rule, args, params)
-        if rule.each is None and (mask >> len(rule.operands) or None in rule.operands):
-            check_differentiable(function, rule, mask)
         if y.dtype.kind != "f":
             raise TypeError(f"{name_of(function)} made {y.dtype} numbers: tinynet differentiates real numbers only")
-        node = Node(function, rule, args, values, params, mask, y)
+        node = Node(function, plan_of(function, mask, args, params), args, values, params, y)
     if mode is WATCHING:
         watch(function, values, y, node)
     return attach(y, node)
+
+
+def plan_of(function: Callable, mask: int, args: tuple, params: dict[str, Any]) -> Plan:
+    """What the table says of this kind of call (see Rule.plan); TypeError if it says nothing."""
+    rule = RULES.get(function)
+    if rule is None or (params and not params.keys() <= rule.params):
+        raise not_in_the_table(function, rule, args, params)
+    plan = rule.plans.get((mask, len(args)))
+    if plan is None:
+        if len(args) > rule.most:
+            raise not_in_the_table(function, rule, args, params)
+        if rule.each is None:
+            check_differentiable(function, rule, mask)
+        plan = rule.plan(mask, len(args))
+    return plan
 
 
 def is_operand(function: Callable, i: int) -> bool:
@@ -454,8 +464,7 @@ def attach(y: Any, node: Node | None) -> Tensor:
 def answer(function: Callable, args: tuple, params: dict[str, Any]) -> Any:
     """What NumPy's `function` gives for Tensors: recorded, composed from recorded calls, or a plain array."""
     if function in RULES:
-        by_keyword = [key for key, value in params.items() if isinstance(value, Tensor)]
-        if by_keyword:
+        if params and (by_keyword := [key for key, value in params.items() if isinstance(value, Tensor)]):
             raise TypeError(f"{name_of(function)}: give the Tensors by position, not by keyword ({', '.join(by_keyword)})")
         return record(function, args, params)
     if function in COMPOSED:

@@ -231,6 +231,7 @@ def plant_rule(mutant: RuleMutant) -> Any:
 
     original = Rule.of
     Rule.of = of  # type: ignore[method-assign]
+    rule.plans.clear()  # which keep the right rules
     return function
 
 
