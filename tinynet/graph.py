@@ -116,8 +116,8 @@ class Node:
     """One remembered call: `answer = function(*values, **params)`.
 
     `operands` are the arguments as given (Tensors among them), `values` the same with arrays in place of Tensors, and
-            reads = tuple({*reads, *(i for i, _ in self.need)})  # a view: the answer is the operand
-    (only the array), so there is no reference cycle and a forgotten graph is freed at once.
+    `need` the operands that want a gradient, as (position, rule) pairs. The node does not know the Tensor that holds its
+    answer (only the array), so there is no reference cycle and a forgotten graph is freed at once.
     """
 
     __slots__ = (
