@@ -4,13 +4,19 @@ This package imports NumPy only. An optimizer moves any objects that have `.data
 tinynet. Read sgd.py and adam.py first, then base.py.
 """
 
-from optimizers.adam import Adam, AdamW
+from optimizers.adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
+from optimizers.adaptive import Adadelta, Adagrad, RMSprop
+from optimizers.averaging import EMA, Lookahead
 from optimizers.base import NonfiniteGradientError, Optimizer
+from optimizers.muon import Muon
 from optimizers.penalties import L1, L2, ElasticNet
+from optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from optimizers.schedules import Constant, Cosine, Exponential, MultiStep, Schedule, Step, Warmup
 from optimizers.sgd import SGD
+from optimizers.signs import Lion, Rprop
 
 __all__ = [
-    "L1", "L2", "SGD", "Adam", "AdamW", "Constant", "Cosine", "ElasticNet", "Exponential", "MultiStep",
-    "NonfiniteGradientError", "Optimizer", "Schedule", "Step", "Warmup",
+    "EMA", "L1", "L2", "SGD", "AdaBelief", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Constant", "Cosine",
+    "ElasticNet", "Exponential", "Lion", "Lookahead", "MultiStep", "Muon", "NAdam", "NonfiniteGradientError", "Optimizer",
+    "RAdam", "RMSprop", "Rprop", "Schedule", "ScheduleFreeAdamW", "ScheduleFreeSGD", "Step", "Warmup",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What all optimizers share; a rule (sgd.py, adam.py) is then as short as in its paper.
+"""What all optimizers share; a rule (sgd.py, adam.py, adaptive.py ...) is then as short as in its paper.
 
 The parameters of a group move into one contiguous array, and so do their gradients and every state of the rule; each
 parameter's `.data` and `.grad` become views of it. `step()` walks these arrays in slices of 32,768 elements, small enough
@@ -10,29 +10,33 @@ engine is told there where to write the gradient, and nothing needs to be gather
 
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from numbers import Real
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from optimizers.penalties import ElasticNet
+from optimizers.hyper import (
+    NOT_GIVEN,
+    as_groups,
+    check_tuple,
+    hyper_defaults,
+    named_parameters,
+    resolved,
+    scheduled,
+    signature_of,
+)
+from optimizers.penalties import ElasticNet, Selective
 from optimizers.schedules import Schedule
+from optimizers.slab import Part, Slab, alike
 
-SLICE = 32_768  # elements: 128 KB of float32, so that a rule's handful of arrays fits a level-2 cache
+# For each slab: the stretches (start, stop, t) to walk, and the hyperparameters.
+Work = list[tuple[Slab, list[tuple[int, int, int]], dict[str, Any]]]
 
-# Where each hyperparameter must lie; a square bracket is an end that it may be itself.
-RANGES = {
-    "lr": ("[", 0, math.inf, ")"),
-    "momentum": ("[", 0, 1, ")"),
-    "dampening": ("[", 0, 1, "]"),
-    "weight_decay": ("[", 0, math.inf, ")"),
-    "betas": ("[", 0, 1, ")"),
-    "eps": ("(", 0, math.inf, ")"),  # with eps = 0, a gradient that is always 0 would make its parameter 0/0
-}
+# While a step is being captured, to be replayed: what writes down the arithmetic that it does. See `Optimizer.move`.
+tracing: ContextVar[Any] = ContextVar("tracing", default=None)
 
 
 class NonfiniteGradientError(FloatingPointError):
@@ -45,33 +49,61 @@ class Optimizer:
         class Momentum(Optimizer):
             state = ("velocity",)
 
-            def rule(self, p, g, velocity, *, t, lr, momentum):
+            def rule(self, p, g, velocity, *, t, lr=0.01, momentum=0.9):
                 velocity *= momentum
                 velocity += g
                 return velocity, lr
 
-        optimizer = Momentum(model.named_parameters(), lr=0.1, momentum=0.9)
+        optimizer = Momentum(model.named_parameters(), lr=0.1)
 
     `rule` gets slices of the parameters p, the gradient g and each state (zero at the start; it may change them in
     place), the number t of this update (1 at the first) and the hyperparameters; it answers (direction, step), and the
-    base class does `p -= step * direction` and then the proximal step of the penalty with the same `step` (times `gain`,
-    which an optimizer defines whose direction sums gradients up, as SGD's velocity does).
+    base class does `p -= step * direction`. The hyperparameters, their order and their defaults are those of `rule`.
+
+    What every optimizer takes beside its own hyperparameters, in the order in which a step uses it:
+
+    - on_nonfinite: what a nan or an infinity in a gradient does: "raise" (NonfiniteGradientError, nothing is changed),
+      "skip" (the step is left out and counted in `.skipped`) or "ignore".
+    - clip: a rule of clipping.py for the gradients, such as ClipNorm(1.0); `.grad_norm` is then the norm before.
+    - weight_decay: added to the gradient (`decay = "coupled"`: an L2 penalty), or taken off beside the step, times lr.
+    - penalty: L1, L2 or ElasticNet. A proximal one is solved exactly after the step, with the step of each element (times
+      `gain`, which an optimizer defines whose direction sums gradients up, as SGD's velocity does).
+    - projection: MaxNorm, NonNegative or Box, applied last.
+
+    Any number may be a schedule, a function of the steps taken. `params` are parameters, (name, parameter) pairs, or groups
+    `{"params": ..., "lr": ...}` with hyperparameters of their own.
     """
 
     state: tuple[str, ...] = ()
-    decay = "coupled"  # how weight_decay acts: added to the gradient, or ("decoupled") beside the step
+    decay = "coupled"  # how weight_decay acts: added to the gradient, "decoupled" beside the step, or by the "rule" itself
+    weight_decay = 0.0  # its default
+    whole = False  # whether the rule wants each parameter by itself, in its own shape, and not slices of them all
+    metric = True  # whether `step` measures the elements (a proximal penalty needs that)
 
-    def __init__(self, params: Iterable, *, penalty: ElasticNet | None = None, on_nonfinite: str = "raise", **hyper: Any):
+    def __init_subclass__(cls) -> None:
+        if cls.__init__ is Optimizer.__init__:
+            cls.__signature__ = signature_of(cls)  # type: ignore[attr-defined]
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float | Schedule = NOT_GIVEN,  # type: ignore[assignment]
+        *,
+        penalty: ElasticNet | None = None,
+        projection: Selective | None = None,
+        clip: Callable | None = None,
+        on_nonfinite: str = "raise",
+        **hyper: Any,
+    ):
         if on_nonfinite not in ("raise", "skip", "ignore"):
             raise ValueError(f"on_nonfinite must be 'raise', 'skip' or 'ignore', got {on_nonfinite!r}")
-        known = hyper_names(self.rule)
-        unknown = sorted(hyper.keys() - known) if known else []
-        if unknown:
-            raise TypeError(f"{type(self).__name__} has no hyperparameter {unknown[0]!r}; it has {sorted(known)}")
-        missing = sorted(required_names(self.rule) - hyper.keys())
-        if missing:
-            raise TypeError(f"{type(self).__name__} needs {missing[0]!r}: {type(self).__name__}(params, {missing[0]}=...)")
-        self.defaults = {**hyper, "penalty": penalty}
+        if clip is not None and not callable(clip):
+            raise TypeError(f"clip must be a rule such as ClipNorm(1.0), got {clip!r}")
+        if lr is not NOT_GIVEN:
+            hyper["lr"] = lr
+        self.defaults = {**hyper_defaults(type(self), hyper), "penalty": penalty, "projection": projection}
+        self.clip = clip
+        self.grad_norm: Any = None  # what `clip` answered at the last step
         self.on_nonfinite = on_nonfinite
         self.steps = 0  # steps taken: what schedules are a function of
         self.skipped = 0  # steps not taken because of a non-finite gradient (on_nonfinite="skip")
@@ -100,23 +132,32 @@ class Optimizer:
                     f"two groups have a parameter named {name!r}: pass (name, parameter) pairs with other names"
                 )
         full = {**self.defaults, **group, "params": [p for _, p in named], "names": [name for name, _ in named]}
-        penalty, decay = full["penalty"], full.get("weight_decay")
+        self._check_group(full)
+        state = self.state_for(full)
+        self.param_groups.append(full)
+        for members in alike(named, full["penalty"], full["projection"]):
+            self._slabs.append(Slab(full, members, state))
+
+    def _check_group(self, full: dict[str, Any]) -> None:
+        """Raise if a hyperparameter of a group is not what it must be."""
+        penalty, projection, decay = full["penalty"], full["projection"], full.get("weight_decay")
         if penalty is not None and not isinstance(penalty, ElasticNet):
             raise TypeError(f"penalty must be L1, L2 or ElasticNet, got {penalty!r}")
+        if projection is not None and not (isinstance(projection, Selective) and callable(projection)):
+            raise TypeError(f"projection must be MaxNorm, NonNegative or Box, got {projection!r}")
+        if penalty is not None and penalty.mode == "proximal" and not self.metric:
+            raise ValueError(
+                f"{type(self).__name__} does not weigh a gradient by its size, so a proximal penalty has no solution to "
+                'move to: pass mode="coupled" or "decoupled"'
+            )
         for key in self.hyperparameters():
-            pair = isinstance(self.defaults[key], tuple)
-            if pair and not (isinstance(full[key], tuple | list) and len(full[key]) == len(self.defaults[key])):
-                raise TypeError(f"{key} must be a tuple like {self.defaults[key]}, got {full[key]!r}")
+            check_tuple(key, full[key], self.defaults[key])
             resolved(key, full[key], self.steps)
         if decay and penalty is not None and penalty.l2:
             raise ValueError(
                 f"weight_decay={decay!r} and an L2 penalty are the same thing and would count twice: leave out the penalty "
                 "or pass weight_decay=0"
             )
-        state = self.state_for(full)
-        self.param_groups.append(full)
-        for members in _alike(named):
-            self._slabs.append(Slab(full, members, state))
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         """The names of the states that the rule needs with a group's hyperparameters."""
@@ -124,7 +165,7 @@ class Optimizer:
 
     def hyperparameters(self) -> list[str]:
         """The names of the numbers that a group may set."""
-        return [key for key in self.defaults if key != "penalty"]
+        return [key for key in self.defaults if key not in ("penalty", "projection")]
 
     # The step ---------------------------------------------------------------------------------------------------------
 
@@ -137,68 +178,98 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients: call it before every backward()."""
+        tracer = tracing.get()
         for group in self.param_groups:
             for p in group["params"]:
+                if tracer is not None:
+                    tracer.cleared(p)
                 p.grad = None
 
-    def step(self) -> None:
+    def step(self) -> Any:
         """Move every parameter that has a gradient."""
-        # What can be wrong is looked at before the first parameter moves: a step is taken whole or not at all.
-        work = [(slab, slab.runs()) for slab in self._slabs]
-        hypers = [self._hyper(slab) for slab in self._slabs]
-        if not any(runs for _, runs in work):
-            self._warn_no_gradient()
+        work = self.begin()
+        if work is None:
             return
+        tracer = tracing.get()
+        if tracer is None:
+            self.move(work)
+        else:
+            tracer.moved_by(self, work)
+        self.end(work)
+
+    def begin(self) -> Work | None:
+        """What this step will do: for each slab the stretches to walk and the hyperparameters. None if it does nothing.
+
+        What can be wrong is looked at here, before the first parameter moves: a step is taken whole or not at all.
+        """
+        work = [(slab, slab.runs(), self._hyper(slab)) for slab in self._slabs]
+        if not any(runs for _, runs, _ in work):
+            self._warn_no_gradient()
+            return None
         if self.on_nonfinite != "ignore" and self._nonfinite(work):
             self.skipped += 1
-            return
-        for (slab, runs), hyper in zip(work, hypers, strict=True):
-            for start, stop, t in runs:
-                for a in range(start, stop, SLICE):
-                    self._update(slab, slice(a, min(a + SLICE, stop)), t, **hyper)
+            return None
+        return work
+
+    def move(self, work: Work, seen: Callable = lambda array: array) -> None:
+        """The arithmetic of the step, on the arrays as `seen` shows them."""
+        if self.clip is not None:
+            self.grad_norm = self.clip([(seen(p), seen(g)) for slab, runs, _ in work for p, g in slab.pairs(runs)])
+        for slab, runs, hyper in work:
+            for part, t in slab.parts(runs, self.whole):
+                self._update(slab, tuple(map(seen, part)), t, **hyper)
+            if slab.projection is not None:
+                for data, _ in slab.pairs(runs):
+                    slab.projection(seen(data))
+
+    def end(self, work: Work) -> None:
+        """Count the step."""
+        for slab, runs, _ in work:
             slab.count(runs)
-            for p in slab.versioned:
-                p.version += 1  # a graph that still needs the old values can then say so
+            slab.moved()
         self.steps += 1
 
     def _hyper(self, slab: Slab) -> dict[str, Any]:
         """The hyperparameters of this step; looked at again only if the group was changed, or has a schedule."""
-        given = {key: slab.group[key] for key in self.hyperparameters()}
-        if given == slab.given:
+        if slab.filtered is not None:
+            slab.penalty = slab.filtered.at(self.steps)
+        if slab.group == slab.given:  # quick: what is the same object is equal
             return slab.hyper
+        given = {key: slab.group[key] for key in self.hyperparameters()}
         missing = set(self.state_for(slab.group)) - slab.state.keys()
         if missing:
             raise ValueError(
                 f"the hyperparameters of {slab.names[0]!r} were changed and now need a {min(missing)}, which it has not: "
                 "set them when the optimizer is made (a schedule may begin with 0)"
             )
-        slab.given = None if any(map(scheduled, given.values())) else given
+        slab.given = None if any(map(scheduled, given.values())) else dict(slab.group)
         slab.hyper = {key: resolved(key, value, self.steps) for key, value in given.items()}
         return slab.hyper
 
-    def _update(self, slab: Slab, part: slice, t: int, weight_decay: float = 0.0, **hyper: Any) -> None:
-        p, g = slab.data[..., part], slab.grad[..., part]
-        penalty, lr = slab.group["penalty"], hyper["lr"]
-        if weight_decay:
-            if self.decay == "coupled":
-                g = g + weight_decay * p
-            else:
-                p *= 1 - lr * weight_decay
+    def _update(self, slab: Slab, part: Part, t: int, weight_decay: float = 0.0, **hyper: Any) -> None:
+        p, g, *state = part
+        penalty, lr = slab.penalty, hyper["lr"]
+        if self.decay == "rule":
+            hyper["weight_decay"] = weight_decay
+        elif weight_decay and self.decay == "coupled":
+            g = g + weight_decay * p
+        elif weight_decay:
+            p *= 1 - lr * weight_decay
         if penalty is not None and penalty.mode == "coupled":
             g = g + penalty.gradient(p)
         if penalty is not None and penalty.mode == "decoupled":
             p -= lr * penalty.gradient(p)
-        direction, step = self.rule(p, g, *(s[..., part] for s in slab.state.values()), t=t, **hyper)
+        direction, step = self.rule(p, g, *state, t=t, **hyper)
         p -= step * direction
         if penalty is not None and penalty.mode == "proximal":
             p[...] = penalty.prox(p, step * self.gain(**hyper))
 
-    def _nonfinite(self, work: list) -> bool:
+    def _nonfinite(self, work: Work) -> bool:
         """True if a step must be skipped; raises if it must not."""
-        if all(all_finite(slab.grad[a:b]) for slab, runs in work for a, b, _ in runs):
+        if all(all_finite(slab.grad[a:b]) for slab, runs, _ in work for a, b, _ in runs):
             return False
         if self.on_nonfinite == "raise":
-            name, value = next(bad for slab, _ in work for bad in slab.nonfinite())
+            name, value = next(bad for slab, *_ in work for bad in slab.nonfinite())
             raise NonfiniteGradientError(
                 f"the gradient of {name!r} has a {value} at step {self.steps + 1}; nothing was changed. Lower the learning "
                 "rate, look for inf or nan in the data, or pass on_nonfinite='skip' to leave such steps out"
@@ -210,8 +281,18 @@ class Optimizer:
             self._warned = True
             warnings.warn(
                 "step(): no parameter has a gradient, so nothing moved. Was backward() called, after zero_grad()?",
-                stacklevel=3,
+                stacklevel=4,
             )
+
+    def train(self) -> None:
+        """Before training goes on, after eval(). Most optimizers have nothing to do."""
+
+    def eval(self) -> None:
+        """Put the weights into the parameters that are to be evaluated, where they are not the same (averaging.py)."""
+
+    def kind(self) -> str:
+        """The name that its states bear."""
+        return type(self).__name__
 
     # Reading and setting ----------------------------------------------------------------------------------------------
 
@@ -231,8 +312,10 @@ class Optimizer:
         total = 0.0
         for slab in self._slabs:
             decay = resolved("weight_decay", slab.group.get("weight_decay", 0), self.steps)
-            for penalty in (slab.group["penalty"], ElasticNet(0, decay) if decay else None):
-                total += float(penalty.value(slab.data)) if penalty is not None else 0.0
+            if slab.filtered is not None:
+                total += float(slab.filtered.at(self.steps).value(slab.data))
+            if decay:
+                total += float(ElasticNet(0, decay).value(slab.data))
         return total
 
     def state_dict(self) -> dict[str, Any]:
@@ -241,7 +324,7 @@ class Optimizer:
         for key, name, view in self._state_views():
             state.setdefault(key, {})[name] = view.copy()
         return {
-            "optimizer": type(self).__name__,
+            "optimizer": self.kind(),
             "steps": self.steps,
             "updates": {name: n for slab in self._slabs for name, n in zip(slab.names, slab.updates, strict=True)},
             "hyper": [
@@ -260,8 +343,8 @@ class Optimizer:
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a state_dict, matched by parameter name; schedules stay those given to the constructor."""
-        if saved["optimizer"] != type(self).__name__:
-            raise ValueError(f"the state is of {saved['optimizer']}, this optimizer is {type(self).__name__}")
+        if saved["optimizer"] != self.kind():
+            raise ValueError(f"the state is of {saved['optimizer']}, this optimizer is {self.kind()}")
         names = {name for slab in self._slabs for name in slab.names}
         if names != set(saved["updates"]):
             different = sorted(names ^ set(saved["updates"]))
@@ -288,188 +371,13 @@ class Optimizer:
         self.steps = int(saved["steps"])
 
     def __repr__(self) -> str:
-        hyper = ", ".join(f"{k}={v!r}" for k, v in self.param_groups[0].items() if k in self.defaults and v is not None)
+        said = {k: v for k, v in self.param_groups[0].items() if k in self.defaults and v is not None and v is not False}
+        hyper = ", ".join(f"{k}={v!r}" for k, v in said.items())
         return f"{type(self).__name__}({hyper})"
-
-
-class Slab:
-    """Parameters of one group, dtype and device, side by side in one array per quantity (data, grad, each state)."""
-
-    def __init__(self, group: dict[str, Any], members: list[tuple[str, Any]], state: tuple[str, ...]):
-        self.group = group
-        self.names = [name for name, _ in members]
-        self.params = [p for _, p in members]
-        self.data = np.concatenate([p.data.ravel() for p in self.params])
-        self.grad = np.zeros_like(self.data)
-        self.state = {key: np.zeros_like(self.data) for key in state}
-        self.updates = [0] * len(self.params)
-        ends = np.cumsum([p.data.size for p in self.params]).tolist()
-        self.spans = list(zip([0, *ends[:-1]], ends, strict=True))
-        self.shapes = [p.data.shape for p in self.params]
-        self.given: dict[str, Any] | None = None
-        self.hyper: dict[str, Any] = {}
-        self._bind()
-
-    def _bind(self) -> None:
-        """Make every parameter's data our view."""
-        self.views = [
-            (p, data, grad)
-            for p, (_, data), (_, grad) in zip(self.params, self.views_of(self.data), self.views_of(self.grad), strict=True)
-        ]
-        self.versioned = [p for p in self.params if hasattr(p, "version")]
-        for p, data, grad in self.views:
-            p.data = data
-            if hasattr(p, "grad_buffer"):
-                p.grad_buffer = grad
-
-    def __setstate__(self, attributes: dict[str, Any]) -> None:
-        # A copy (deepcopy, pickle) of a view is an array of its own, and steps would no longer reach the parameters.
-        self.__dict__.update(attributes)
-        for p, (_, data) in zip(self.params, self.views_of(self.data), strict=True):
-            data[...] = p.data
-        self._bind()
-
-    def views_of(self, array: Any) -> Iterator[tuple[str, Any]]:
-        """Each parameter's name and its part of a flat array, in the parameter's shape."""
-        for name, (a, b), shape in zip(self.names, self.spans, self.shapes, strict=True):
-            yield name, array[a:b].reshape(shape)
-
-    def runs(self) -> list[tuple[int, int, int]]:
-        """The stretches (start, stop, t) whose parameters have a gradient and make their t-th update now."""
-        runs: list[tuple[int, int, int]] = []
-        for i, (p, data, grad) in enumerate(self.views):
-            if p.data is not data:
-                self._take_back(i, p, data)
-            if p.grad is None:
-                continue
-            if p.grad is not grad:
-                self._gather(i, p, grad)
-            (a, b), t = self.spans[i], self.updates[i] + 1
-            if runs and runs[-1][1] == a and runs[-1][2] == t:
-                runs[-1] = (runs[-1][0], b, t)
-            else:
-                runs.append((a, b, t))
-        return runs
-
-    def count(self, runs: list[tuple[int, int, int]]) -> None:
-        """Note the updates made."""
-        if len(runs) == 1 and runs[0][:2] == (0, self.data.size):
-            self.updates = [n + 1 for n in self.updates]
-        else:
-            self.updates = [
-                n + any(a <= span[0] and span[1] <= b for a, b, _ in runs)
-                for n, span in zip(self.updates, self.spans, strict=True)
-            ]
-
-    def nonfinite(self) -> Iterator[tuple[str, str]]:
-        """The name of every parameter whose gradient is not finite, and what is in it."""
-        for name, (p, _, grad) in zip(self.names, self.views, strict=True):
-            if p.grad is not None and not np.isfinite(grad).all():
-                yield name, "nan" if bool(np.isnan(grad).any()) else "infinity"
-
-    def _take_back(self, i: int, p: Any, data: Any) -> None:
-        """The user gave p.data a new array: its values move into ours, and p.data is our view again."""
-        kind = np.ndarray if isinstance(p.data, np.generic) else type(p.data)  # 2 * a 0-d array is a NumPy scalar
-        for what, before, now in (("shape", data.shape, p.data.shape), ("kind of array", type(data), kind)):
-            if before != now:
-                raise ValueError(
-                    f"parameter {self.names[i]!r} changed its {what} from {before} to {now} after the optimizer was made: "
-                    "make the optimizer afterwards"
-                )
-        data[...] = p.data
-        p.data = data
-
-    def _gather(self, i: int, p: Any, grad: Any) -> None:
-        if p.grad.shape != grad.shape:
-            raise ValueError(f"the gradient of {self.names[i]!r} has shape {p.grad.shape}, the parameter {grad.shape}")
-        grad[...] = p.grad
-
-
-# Arguments ------------------------------------------------------------------------------------------------------------
-
-
-def resolved(key: str, value: Any, k: int) -> Any:
-    """The hyperparameter after k steps (schedules are called), checked."""
-    if callable(value):
-        value = value(k)
-    if isinstance(value, tuple | list):
-        return tuple(resolved(key, v, k) for v in value)
-    if isinstance(value, bool) and key not in RANGES:
-        return value
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{key} must be a number or a schedule, got {value!r}")
-    x = float(value)
-    opening, least, most, closing = RANGES.get(key, ("(", -math.inf, math.inf, ")"))
-    if not (least < x < most or (opening == "[" and x == least) or (closing == "]" and x == most)):
-        raise ValueError(f"{key} must lie in {opening}{least}, {most}{closing}, got {value!r}")
-    return x  # not a NumPy float64, which would turn float32 arithmetic into float64
 
 
 def all_finite(g: Any) -> bool:
     """Whether a gradient has neither nan nor infinity: both survive a sum of squares, which is quick; only if that
     overflows need we look at every element.
     """
-    return bool(np.isfinite(np.vdot(g, g))) or bool(np.isfinite(g).all())
-
-
-def scheduled(value: Any) -> bool:
-    """Whether the hyperparameter (or a member of a pair of them) is a function of the step, and not plain data."""
-    return any(callable(v) for v in value) if isinstance(value, tuple | list) else callable(value)
-
-
-def hyper_names(rule: Any) -> set[str]:
-    """The hyperparameters that a rule takes by keyword only, and weight_decay; empty if it takes any (**hyper)."""
-    taken = inspect.signature(rule).parameters.values()
-    names = {p.name for p in taken if p.kind is p.KEYWORD_ONLY}
-    if not names or any(p.kind is p.VAR_KEYWORD for p in taken):
-        return set()
-    return names - {"t"} | {"weight_decay"}
-
-
-def required_names(rule: Any) -> set[str]:
-    """The hyperparameters without which a rule cannot be called (and lr, which the base class needs)."""
-    taken = inspect.signature(rule).parameters.values()
-    return {p.name for p in taken if p.kind is p.KEYWORD_ONLY and p.default is p.empty} - {"t"}
-
-
-def as_groups(params: Any) -> list[dict[str, Any]]:
-    """The groups in what was passed as parameters."""
-    single = isinstance(params, np.ndarray) or hasattr(params, "grad")
-    if single or isinstance(params, set | str | Mapping) or not isinstance(params, Iterable):
-        raise TypeError(
-            f"parameters must be a list of tensors (or of (name, tensor) pairs, or of groups), "
-            f"got {type(params).__name__}: pass model.parameters()"
-        )
-    params = list(params)
-    if not params:
-        raise ValueError("there are no parameters to optimize (was a generator used up, or does the model have none?)")
-    return params if all(isinstance(p, Mapping) for p in params) else [{"params": params}]
-
-
-def named_parameters(params: Any, start: int = 0) -> list[tuple[str, Any]]:
-    """(name, parameter) pairs, checked; unnamed ones are called by their position."""
-    named: list[tuple[str, Any]] = []
-    for i, item in enumerate([params] if hasattr(params, "grad") else params):
-        name, p = item if isinstance(item, tuple) else (getattr(item, "name", None) or f"parameter {start + i}", item)
-        if not (hasattr(p, "data") and hasattr(p, "grad")):
-            raise TypeError(f"{name}: a parameter needs .data and .grad, got {type(p).__name__}")
-        if p.data.dtype.kind != "f":
-            raise TypeError(f"{name}: only floating-point parameters can be optimized, got dtype {p.data.dtype}")
-        if getattr(p, "requires_grad", True) is False:
-            raise TypeError(f"{name} does not require a gradient, so it can never move")
-        if any(p is other for _, other in named):
-            raise ValueError(f"{name} is given twice and would move twice")
-        named.append((name, p))
-    if not named:
-        raise ValueError("a group has no parameters")
-    if len({name for name, _ in named}) < len(named):
-        raise ValueError(f"two parameters have the same name: {sorted(name for name, _ in named)}")
-    return named
-
-
-def _alike(named: list[tuple[str, Any]]) -> Iterable[list[tuple[str, Any]]]:
-    """The parameters, split by kind of array and dtype, since a slab has one of each."""
-    kinds: dict[Any, list[tuple[str, Any]]] = {}
-    for name, p in named:
-        kinds.setdefault((type(p.data), p.data.dtype), []).append((name, p))
-    return kinds.values()
+    return math.isfinite(np.vdot(g, g)) or bool(np.isfinite(g).all())

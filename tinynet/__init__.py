@@ -10,6 +10,7 @@ from tinynet import datasets, functional, preprocessing
 from tinynet.anomaly import detect_anomaly
 from tinynet.autodiff import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from tinynet.backend import DeviceError, get_default_dtype, set_default_dtype
+from tinynet.capture import CaptureWarning, capture
 from tinynet.drawing import draw_graph
 from tinynet.functional import (
     binary_cross_entropy_with_logits,
@@ -50,6 +51,7 @@ __all__ = [
     "Activation",
     "AnomalyError",
     "BatchNorm1d",
+    "CaptureWarning",
     "ChangedArrayError",
     "DeviceError",
     "Dropout",
@@ -66,6 +68,7 @@ __all__ = [
     "Tanh",
     "Tensor",
     "binary_cross_entropy_with_logits",
+    "capture",
     "cross_entropy",
     "datasets",
     "detect_anomaly",

@@ -51,8 +51,10 @@ def dropout(x: Any, p: float, generator: np.random.Generator) -> Any:
 
     The mask is drawn on the host, so a seed means the same on every device.
     """
-    keep = generator.random(x.shape, dtype=np.float32) >= p
-    mask = same_device(keep, plain(x)) * np.asarray(1 / (1 - p), dtype=x.dtype)
+    array = plain(x)
+    draw = array.draw if hasattr(array, "draw") else np.random.Generator.random  # a traced array draws again at each replay
+    keep = draw(generator, x.shape, dtype=np.float32) >= p
+    mask = same_device(keep, array) * np.asarray(1 / (1 - p), dtype=x.dtype)
     return x * mask
 
 

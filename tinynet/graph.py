@@ -23,9 +23,10 @@ from tinynet.backend import Array
 from tinynet.kernels import astype
 from tinynet.rules import Plan
 
-# Whether calls are remembered: False, True, or WATCHING (remembered, and checked for nan and infinity: anomaly.py)
+# Whether calls are remembered: False, True, WATCHING (remembered, and checked for nan and infinity: anomaly.py), or a Tape
+# (remembered, and written down for a replay: tracing.py)
 WATCHING = "watching"
-is_recording: ContextVar[bool | str] = ContextVar("is_recording", default=True)
+is_recording: ContextVar[Any] = ContextVar("is_recording", default=True)
 _order = itertools.count()
 _held: dict[int, ref[Hold]] = {}  # by id: the arrays that some graph needs unchanged
 

@@ -14,8 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from optimizers.base import tracing
 from tinynet import functional as F
 from tinynet.backend import Array, as_array, get_default_dtype, same_device, to_device
+from tinynet.graph import is_recording
 from tinynet.initializers import Initializer, initializer
 from tinynet.messages import ShapeError
 from tinynet.naming import lookup
@@ -52,6 +54,10 @@ class Module:
         raise TypeError(f"{type(self).__name__} has no forward(x): write the method that computes its output")
 
     def __call__(self, x: Any) -> Any:
+        tape = is_recording.get()
+        if hasattr(tape, "depends_on"):  # what is captured is right for this mode and these buffers (tracing.py)
+            for name in ("training", *self.buffers):
+                tape.depends_on(self, name)
         return self.forward(x)
 
     # Walking ----------------------------------------------------------------------------------------------------------
@@ -93,7 +99,10 @@ class Module:
         return self.train(False)
 
     def zero_grad(self) -> None:
+        tracer = tracing.get()
         for parameter in self.parameters():
+            if tracer is not None:
+                tracer.cleared(parameter)
             parameter.grad = None
 
     def to(self, device: str) -> Self:

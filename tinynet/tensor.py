@@ -192,7 +192,7 @@ class Tensor:
             self.grad += g
         elif self.grad_buffer is not None:
             self.grad = self.grad_buffer
-            self.grad[...] = g
+            np.copyto(self.grad, g)
         else:
             self.grad = as_array(g.copy())
 
@@ -412,11 +412,16 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
         else:
             values.append(arg)
         bit += bit
+    mode = is_recording.get()
+    if mode is not True and hasattr(mode, "seen"):  # a Tape (tracing.py), to which every array must be shown
+        values = [mode.seen(value) for value in values]
+        for arg in args:
+            if isinstance(arg, Tensor) and arg.requires_grad and arg.node is None:
+                mode.leaf(arg)
     try:
         y = function(*values, **params)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, function, values) from error
-    mode = is_recording.get()
     if type(y) is not np.ndarray:
         y = as_array(y)
     node = None

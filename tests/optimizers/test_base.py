@@ -129,8 +129,8 @@ def test_a_gradient_of_another_shape_is_an_error_and_is_not_broadcast():
 @every_optimizer
 def test_slices_of_any_size_give_the_same_bits(make, monkeypatch):
     results = []
-    for size in (1, 7, 1000, optimizers.base.SLICE):
-        monkeypatch.setattr(optimizers.base, "SLICE", size)
+    for size in (1, 7, 1000, optimizers.slab.SLICE):
+        monkeypatch.setattr(optimizers.slab, "SLICE", size)
         ps = random_parameters((17, 5), (1,), (), (40, 31), dtype="float32")
         opt = make(ps)
         train(opt, ps, 4)
@@ -435,16 +435,17 @@ def test_penalty_value_adds_up_groups_and_weight_decay():
 def test_defaults():
     def settings(kind):
         group = kind([parameter([1.0])]).param_groups[0]
-        return {k: v for k, v in group.items() if k not in ("params", "names", "penalty")}
+        return {k: v for k, v in group.items() if k not in ("params", "names", "penalty", "projection")}
 
-    plain = {"lr": 0.01, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False}
-    adam = {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    plain = {"lr": 0.01, "momentum": 0.0, "dampening": 0.0, "nesterov": False, "lr_in_buffer": False, "weight_decay": 0.0}
+    dialect = {"amsgrad": False, "debias_max": False, "eps_hat": False}
+    adam = {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, **dialect, "weight_decay": 0.0}
     assert (settings(SGD), settings(Adam), settings(AdamW)) == (plain, adam, {**adam, "weight_decay": 0.01})
 
 
 def test_repr_shows_the_settings():
-    text = "SGD(lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False)"
-    assert repr(SGD([parameter([1.0])], lr=0.5)) == text
+    assert repr(SGD([parameter([1.0])], lr=0.5)) == "SGD(lr=0.5, momentum=0.0, dampening=0.0, weight_decay=0.0)"
+    assert "nesterov=True" in repr(SGD([parameter([1.0])], lr=0.5, momentum=0.9, nesterov=True))
 
 
 def test_an_optimizer_of_ones_own_is_one_method():
@@ -512,7 +513,8 @@ def test_settings_come_with_the_state_but_schedules_stay():
     opt = Adam(ps, lr=lambda k: 0.5, betas=(0.5, 0.6))
     train(opt, ps, 3)
     saved = opt.state_dict()
-    assert saved["hyper"] == [{"betas": (0.5, 0.6), "eps": 1e-8, "weight_decay": 0.0}]
+    dialect = {"amsgrad": False, "debias_max": False, "eps_hat": False}
+    assert saved["hyper"] == [{"betas": (0.5, 0.6), "eps": 1e-8, **dialect, "weight_decay": 0.0}]
     other = Adam(others, lr=lambda k: 0.25 + k, eps=1e-3)
     other.load_state_dict(saved)
     assert other.lr == 3.25

@@ -1,0 +1,210 @@
+"""Averages of the weights: Lookahead and EMA around any optimizer, and what it means to train at one point and be evaluated
+at another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Real
+from typing import Any
+from weakref import WeakSet
+
+from optimizers.base import Optimizer, Work
+from optimizers.slab import Slab
+
+
+class TwoPoints:
+    """Mixed into an optimizer that trains at one point and is evaluated at another: `eval()` puts the weights to be
+    evaluated into the parameters, `train()` brings the others back, to the bit. `fit` calls both.
+    """
+
+    _training: list[Any] | None = None  # the weights to come back to, while those to be evaluated are in place
+
+    def evaluated(self) -> list[Any]:
+        """The weights to be evaluated, one flat array for each slab."""
+        raise NotImplementedError
+
+    def eval(self) -> None:
+        if self._training is None:
+            for slab in self._slabs:  # type: ignore[attr-defined]
+                slab.take_back()
+            points = self.evaluated()
+            self._training = [slab.data.copy() for slab in self._slabs]  # type: ignore[attr-defined]
+            self._write(points)
+
+    def train(self) -> None:
+        if self._training is not None:
+            points, self._training = self._training, None
+            self._write(points)
+
+    def begin(self) -> Any:
+        self._refuse_evaluating("step()")
+        return super().begin()  # type: ignore[misc]
+
+    def state_dict(self) -> dict[str, Any]:
+        self._refuse_evaluating("state_dict()")
+        return super().state_dict()  # type: ignore[misc]
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        self._refuse_evaluating("load_state_dict()")
+        super().load_state_dict(saved)  # type: ignore[misc]
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        self._refuse_evaluating("add_param_group()")
+        super().add_param_group(group)  # type: ignore[misc]
+
+    def _refuse_evaluating(self, what: str) -> None:
+        if self._training is not None:
+            raise RuntimeError(
+                f"{what} while the parameters hold the weights to be evaluated: call optimizer.train() first"
+            )
+
+    def _write(self, points: list[Any]) -> None:
+        for slab, values in zip(self._slabs, points, strict=True):  # type: ignore[attr-defined]
+            slab.data[...] = values
+            slab.moved()
+
+
+# The optimizers whose parameters must not be evaluated as they stand; each for as long as it is in use.
+_away: WeakSet[Any] = WeakSet()
+
+
+def keep_away(optimizer: Any) -> None:
+    """Note that the parameters of this optimizer are to be evaluated only after its eval()."""
+    _away.add(optimizer)
+
+
+def check_evaluable(parameters: Any) -> None:
+    """Raise if one of the parameters holds weights that are only good for training (see ScheduleFreeSGD)."""
+    if not _away:
+        return
+    asked = {id(p) for p in parameters}
+    for optimizer in _away:
+        held = [id(p) for group in vars(optimizer).get("param_groups", ()) for p in group["params"]]
+        if optimizer._training is None and not asked.isdisjoint(held):
+            kind = type(optimizer).__name__
+            raise RuntimeError(
+                f"the parameters hold the point at which {kind} takes its gradients, not the one to be evaluated: call "
+                "optimizer.eval() before model.eval(), and optimizer.train() before the next step"
+            )
+
+
+class Around(Optimizer):
+    """An optimizer around another: whatever is not defined here is the inner one's."""
+
+    def __init__(self, optimizer: Optimizer):
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__} goes around an optimizer, such as Adam(params), got {optimizer!r}")
+        if isinstance(optimizer, TwoPoints):
+            inner = type(optimizer).__name__
+            raise TypeError(
+                f"{type(self).__name__}({inner}): {inner} is evaluated at another point than it trains at, so let EMA be the "
+                "outermost, and a schedule-free optimizer stand alone"
+            )
+        self.optimizer = optimizer
+        self.copies: list[Any] = [slab.data.copy() for slab in optimizer._slabs]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "optimizer":  # not made yet, while being copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.optimizer, name)
+
+    @property
+    def steps(self) -> int:
+        return self.optimizer.steps
+
+    @steps.setter
+    def steps(self, n: int) -> None:
+        self.optimizer.steps = n
+
+    def begin(self) -> Any:
+        if self.steps == 0:  # good weights may have been loaded since the copies were made
+            for slab, copy in zip(self._slabs, self.copies, strict=True):
+                slab.take_back()
+                copy[...] = slab.data
+        return self.optimizer.begin()
+
+    def move(self, work: Work, seen: Callable = lambda array: array) -> None:
+        self.optimizer.move(work, seen)
+
+    def end(self, work: Work) -> None:
+        self.optimizer.end(work)
+        for slab, copy in zip(self._slabs, self.copies, strict=True):
+            self.after(slab, copy)
+
+    def after(self, slab: Slab, copy: Any) -> None:
+        """What happens to a slab, and to our copy of its data, after a step of the inner optimizer."""
+        raise NotImplementedError
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        self.optimizer.add_param_group(group)
+        self.copies += [slab.data.copy() for slab in self._slabs[len(self.copies) :]]
+
+    def hyperparameters(self) -> list[str]:
+        return self.optimizer.hyperparameters()
+
+    def kind(self) -> str:
+        return f"{type(self).__name__}({self.optimizer.kind()})"
+
+    def _state_views(self) -> Iterator[tuple[str, str, Any]]:
+        yield from self.optimizer._state_views()
+        for slab, copy in zip(self._slabs, self.copies, strict=True):
+            for name, view in slab.views_of(copy):
+                yield type(self).__name__.lower(), name, view
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.optimizer!r})"
+
+
+class Lookahead(Around):
+    """Zhang et al. 2019: every k steps of the inner optimizer, go back half of the way:
+
+    slow <- slow + alpha (p - slow),    p <- slow
+
+    >>> optimizer = Lookahead(Adam(params), k=5, alpha=0.5)                                           # doctest: +SKIP
+    """
+
+    k: int
+    alpha: float
+
+    def __init__(self, optimizer: Optimizer, k: int = 5, alpha: float = 0.5):
+        super().__init__(optimizer)
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"Lookahead: k must be a whole number of steps, at least 1, got {k!r}")
+        if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha <= 1:
+            raise ValueError(f"Lookahead: alpha must lie in (0, 1], got {alpha!r}")
+        self.k, self.alpha = k, float(alpha)
+
+    def after(self, slab: Slab, copy: Any) -> None:
+        if self.steps % self.k == 0:
+            copy += self.alpha * (slab.data - copy)
+            slab.data[...] = copy
+            slab.moved()
+
+
+class EMA(TwoPoints, Around):
+    """An exponential moving average of the weights, to be evaluated in place of the last ones (Polyak & Juditsky 1992;
+    in this form Tarvainen & Valpola 2017):
+
+        average <- decay average + (1 - decay) p        after every step
+
+    Training goes on as without it. `eval()` puts the average into the parameters and `train()` takes it out again; `fit`
+    does so around every evaluation. The decay is at most (1 + n) / (10 + n) after n steps, so that the start is forgotten.
+
+    >>> optimizer = EMA(Adam(params), decay=0.999)                                                    # doctest: +SKIP
+    """
+
+    decay_of_average: float
+
+    def __init__(self, optimizer: Optimizer, decay: float = 0.999):
+        super().__init__(optimizer)
+        if isinstance(decay, bool) or not isinstance(decay, Real) or not 0 <= decay < 1:
+            raise ValueError(f"EMA: decay must lie in [0, 1), got {decay!r}")
+        self.decay_of_average = float(decay)
+
+    def evaluated(self) -> list[Any]:
+        return self.copies
+
+    def after(self, slab: Slab, copy: Any) -> None:
+        decay = min(self.decay_of_average, (1 + self.steps) / (10 + self.steps))
+        copy += (1 - decay) * (slab.data - copy)

@@ -1,0 +1,144 @@
+"""What an optimizer is given: parameters and groups of them, hyperparameters and their ranges. Checked here, before use."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+NOT_GIVEN = inspect.Parameter.empty  # the default of a hyperparameter that has none
+
+# Where each hyperparameter must lie; a square bracket is an end that it may be itself.
+RANGES = {
+    "lr": ("[", 0, math.inf, ")"),
+    "momentum": ("[", 0, 1, ")"),
+    "dampening": ("[", 0, 1, "]"),
+    "weight_decay": ("[", 0, math.inf, ")"),
+    "betas": ("[", 0, 1, ")"),
+    "alpha": ("[", 0, 1, ")"),
+    "rho": ("[", 0, 1, ")"),
+    "eps": ("(", 0, math.inf, ")"),  # with eps = 0, a gradient that is always 0 would make its parameter 0/0
+    "lr_decay": ("[", 0, math.inf, ")"),
+    "initial_accumulator_value": ("[", 0, math.inf, ")"),
+    "momentum_decay": ("[", 0, math.inf, ")"),
+    "etas": ("(", 0, math.inf, ")"),
+    "step_sizes": ("(", 0, math.inf, ")"),
+}
+
+
+def resolved(key: str, value: Any, k: int) -> Any:
+    """The hyperparameter after k steps (schedules are called), checked."""
+    if callable(value):
+        value = value(k)
+    if isinstance(value, tuple | list):
+        return tuple(resolved(key, v, k) for v in value)
+    if isinstance(value, bool) and key not in RANGES:
+        return value
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{key} must be a number or a schedule, got {value!r}")
+    x = float(value)
+    opening, least, most, closing = RANGES.get(key, ("(", -math.inf, math.inf, ")"))
+    if not (least < x < most or (opening == "[" and x == least) or (closing == "]" and x == most)):
+        raise ValueError(f"{key} must lie in {opening}{least}, {most}{closing}, got {value!r}")
+    return x  # not a NumPy float64, which would turn float32 arithmetic into float64
+
+
+def scheduled(value: Any) -> bool:
+    """Whether the hyperparameter (or a member of a pair of them) is a function of the step, and not plain data."""
+    return any(callable(v) for v in value) if isinstance(value, tuple | list) else callable(value)
+
+
+def hyper_defaults(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyperparameters of an optimizer, those given and the defaults of its rule; TypeError names what does not fit."""
+    taken, takes_any = rule_hyper(kind)
+    unknown = sorted(given.keys() - taken.keys() - {"weight_decay"})
+    if unknown and not takes_any:
+        known = sorted({*taken, "weight_decay"})
+        raise TypeError(f"{kind.__name__} has no hyperparameter {unknown[0]!r}; it has {known}")
+    defaults = {"lr": NOT_GIVEN, **taken, "weight_decay": kind.weight_decay, **given}  # type: ignore[attr-defined]
+    missing = [name for name, value in defaults.items() if value is NOT_GIVEN]
+    if missing:
+        raise TypeError(f"{kind.__name__} needs {missing[0]!r}: {kind.__name__}(params, {missing[0]}=...)")
+    for name, value in taken.items():
+        check_tuple(name, defaults[name], value)
+    return defaults
+
+
+def check_tuple(name: str, given: Any, like: Any) -> None:
+    """Raise if `like` is a tuple and what is given is none of its length."""
+    if isinstance(like, tuple) and not (isinstance(given, tuple | list) and len(given) == len(like)):
+        raise TypeError(f"{name} must be a tuple of {len(like)} numbers such as {like}, got {given!r}")
+
+
+def rule_hyper(kind: type) -> tuple[dict[str, Any], bool]:
+    """{hyperparameter: default} of a class's rule, and whether it takes any other.
+
+    A rule that passes on **others to the one it overrides has those of that one too, and defaults are inherited.
+    """
+    found: dict[str, Any] = {}
+    takes_any = True
+    for rule in [vars(base)["rule"] for base in kind.__mro__ if "rule" in vars(base)]:
+        arguments = inspect.signature(rule).parameters.values()
+        for a in arguments:
+            new = a.name not in found and takes_any
+            if a.kind is a.KEYWORD_ONLY and a.name != "t" and (new or found.get(a.name) is NOT_GIVEN):
+                found[a.name] = a.default
+        takes_any = takes_any and any(a.kind is a.VAR_KEYWORD for a in arguments)
+    return found, takes_any
+
+
+def signature_of(kind: type) -> inspect.Signature:
+    """What an optimizer takes, for help() and for completion: its rule's hyperparameters stand in the place of **hyper."""
+    init = inspect.signature(kind.__init__)  # type: ignore[misc]
+    common = [a for a in init.parameters.values() if a.name not in ("self", "lr", "hyper")]
+    hyper, takes_any = rule_hyper(kind)
+    hyper = {"lr": NOT_GIVEN, **hyper, "weight_decay": kind.weight_decay}  # type: ignore[attr-defined]
+    own = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD if name == "lr" else inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+        )
+        for name, default in hyper.items()
+    ]
+    rest = [a for a in init.parameters.values() if a.kind is a.VAR_KEYWORD and takes_any]
+    return inspect.Signature([common[0], *own, *common[1:], *rest])
+
+
+def as_groups(params: Any) -> list[dict[str, Any]]:
+    """The groups in what was passed as parameters."""
+    single = isinstance(params, np.ndarray) or hasattr(params, "grad")
+    if single or isinstance(params, set | str | Mapping) or not isinstance(params, Iterable):
+        raise TypeError(
+            f"parameters must be a list of tensors (or of (name, tensor) pairs, or of groups), "
+            f"got {type(params).__name__}: pass model.parameters()"
+        )
+    params = list(params)
+    if not params:
+        raise ValueError("there are no parameters to optimize (was a generator used up, or does the model have none?)")
+    return params if all(isinstance(p, Mapping) for p in params) else [{"params": params}]
+
+
+def named_parameters(params: Any, start: int = 0) -> list[tuple[str, Any]]:
+    """(name, parameter) pairs, checked; unnamed ones are called by their position."""
+    named: list[tuple[str, Any]] = []
+    for i, item in enumerate([params] if hasattr(params, "grad") else params):
+        name, p = item if isinstance(item, tuple) else (getattr(item, "name", None) or f"parameter {start + i}", item)
+        if not (hasattr(p, "data") and hasattr(p, "grad")):
+            raise TypeError(f"{name}: a parameter needs .data and .grad, got {type(p).__name__}")
+        if p.data.dtype.kind != "f":
+            raise TypeError(f"{name}: only floating-point parameters can be optimized, got dtype {p.data.dtype}")
+        if getattr(p, "requires_grad", True) is False:
+            raise TypeError(f"{name} does not require a gradient, so it can never move")
+        if any(p is other for _, other in named):
+            raise ValueError(f"{name} is given twice and would move twice")
+        named.append((name, p))
+    if not named:
+        raise ValueError("a group has no parameters")
+    if len({name for name, _ in named}) < len(named):
+        raise ValueError(f"two parameters have the same name: {sorted(name for name, _ in named)}")
+    return named

@@ -1,0 +1,156 @@
+"""A slab: the parameters of one group side by side in one array, and so their gradients and every state of the rule.
+
+Each parameter's `.data` and `.grad` become views of it. What a step needs to know of them is here: which have a gradient,
+how often each was updated, and in which slices to walk them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+Part = tuple[Any, ...]  # (data, gradient, each state): arrays of one shape
+SLICE = 32_768  # elements: 128 KB of float32, so that a rule's handful of arrays fits a level-2 cache
+
+
+class Slab:
+    """Parameters of one group, dtype and device, side by side in one array per quantity (data, grad, each state)."""
+
+    def __init__(self, group: dict[str, Any], members: list[tuple[str, Any]], state: tuple[str, ...]):
+        self.group = group
+        name, first = members[0]  # the others are of its kind: _alike
+        penalty, projection = group["penalty"], group["projection"]
+        self.filtered = penalty if penalty is not None and penalty.applies(name, first.data) else None
+        self.penalty = self.filtered  # with the strengths of this step, if they are schedules
+        self.projection = projection if projection is not None and projection.applies(name, first.data) else None
+        self.names = [name for name, _ in members]
+        self.params = [p for _, p in members]
+        self.data = np.concatenate([p.data.ravel() for p in self.params])
+        self.grad = np.zeros_like(self.data)
+        self.state = {key: np.zeros_like(self.data) for key in state}
+        self.updates = [0] * len(self.params)
+        ends = np.cumsum([p.data.size for p in self.params]).tolist()
+        self.spans = list(zip([0, *ends[:-1]], ends, strict=True))
+        self.shapes = [p.data.shape for p in self.params]
+        self.given: dict[str, Any] | None = None
+        self.hyper: dict[str, Any] = {}
+        self._bind()
+
+    def _bind(self) -> None:
+        """Make every parameter's data our view."""
+        self.views = [
+            (p, data, grad)
+            for p, (_, data), (_, grad) in zip(self.params, self.views_of(self.data), self.views_of(self.grad), strict=True)
+        ]
+        self.versioned = [p for p in self.params if hasattr(p, "version")]
+        for p, data, grad in self.views:
+            p.data = data
+            if hasattr(p, "grad_buffer"):
+                p.grad_buffer = grad
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        # A copy (deepcopy, pickle) of a view is an array of its own, and steps would no longer reach the parameters.
+        self.__dict__.update(attributes)
+        for p, (_, data) in zip(self.params, self.views_of(self.data), strict=True):
+            data[...] = p.data
+        self._bind()
+
+    def views_of(self, array: Any) -> Iterator[tuple[str, Any]]:
+        """Each parameter's name and its part of a flat array, in the parameter's shape."""
+        for name, (a, b), shape in zip(self.names, self.spans, self.shapes, strict=True):
+            yield name, array[a:b].reshape(shape)
+
+    def runs(self) -> list[tuple[int, int, int]]:
+        """The stretches (start, stop, t) whose parameters have a gradient and make their t-th update now."""
+        if all(p.grad is grad and p.data is data for p, data, grad in self.views):
+            first = self.updates[0]
+            if self.updates.count(first) == len(self.updates):  # nearly always: all of it, in one stretch
+                return [(0, self.data.size, first + 1)]
+        runs: list[tuple[int, int, int]] = []
+        for i, (p, data, grad) in enumerate(self.views):
+            if p.data is not data:
+                self._take_back(i, p, data)
+            if p.grad is None:
+                continue
+            if p.grad is not grad:
+                self._gather(i, p, grad)
+            (a, b), t = self.spans[i], self.updates[i] + 1
+            if runs and runs[-1][1] == a and runs[-1][2] == t:
+                runs[-1] = (runs[-1][0], b, t)
+            else:
+                runs.append((a, b, t))
+        return runs
+
+    def parts(self, runs: list[tuple[int, int, int]], whole: bool) -> Iterator[tuple[Part, int]]:
+        """((data, gradient, each state), t) of each slice that the rule is to see, or of each whole parameter."""
+        arrays = (self.data, self.grad, *self.state.values())
+        for start, stop, t in runs:
+            if whole:
+                for (a, b), shape in zip(self.spans, self.shapes, strict=True):
+                    if start <= a and b <= stop:
+                        yield tuple(array[a:b].reshape(shape) for array in arrays), t
+            else:
+                for a in range(start, stop, SLICE):
+                    part = slice(a, min(a + SLICE, stop))
+                    yield tuple(array[part] for array in arrays), t
+
+    def pairs(self, runs: list[tuple[int, int, int]]) -> Iterator[tuple[Any, Any]]:
+        """(data, gradient) of each parameter that moves in this step."""
+        for (_, data, grad), (a, b) in zip(self.views, self.spans, strict=True):
+            if any(start <= a and b <= stop for start, stop, _ in runs):
+                yield data, grad
+
+    def count(self, runs: list[tuple[int, int, int]]) -> None:
+        """Note the updates made."""
+        if len(runs) == 1 and runs[0][:2] == (0, self.data.size):
+            self.updates = [n + 1 for n in self.updates]
+        else:
+            self.updates = [
+                n + any(a <= span[0] and span[1] <= b for a, b, _ in runs)
+                for n, span in zip(self.updates, self.spans, strict=True)
+            ]
+
+    def moved(self) -> None:
+        """Note that our data has changed: a graph that still needs the old values can then say so."""
+        for p in self.versioned:
+            p.version += 1
+
+    def nonfinite(self) -> Iterator[tuple[str, str]]:
+        """The name of every parameter whose gradient is not finite, and what is in it."""
+        for name, (p, _, grad) in zip(self.names, self.views, strict=True):
+            if p.grad is not None and not np.isfinite(grad).all():
+                yield name, "nan" if bool(np.isnan(grad).any()) else "infinity"
+
+    def take_back(self) -> None:
+        """Take back what the user put in the place of our views since the last step."""
+        for i, (p, data, _) in enumerate(self.views):
+            if p.data is not data:
+                self._take_back(i, p, data)
+
+    def _take_back(self, i: int, p: Any, data: Any) -> None:
+        """The user gave p.data a new array: its values move into ours, and p.data is our view again."""
+        kind = np.ndarray if isinstance(p.data, np.generic) else type(p.data)  # 2 * a 0-d array is a NumPy scalar
+        for what, before, now in (("shape", data.shape, p.data.shape), ("kind of array", type(data), kind)):
+            if before != now:
+                raise ValueError(
+                    f"parameter {self.names[i]!r} changed its {what} from {before} to {now} after the optimizer was made: "
+                    "make the optimizer afterwards"
+                )
+        data[...] = p.data
+        p.data = data
+
+    def _gather(self, i: int, p: Any, grad: Any) -> None:
+        if p.grad.shape != grad.shape:
+            raise ValueError(f"the gradient of {self.names[i]!r} has shape {p.grad.shape}, the parameter {grad.shape}")
+        grad[...] = p.grad
+
+
+def alike(named: list[tuple[str, Any]], *filters: Any) -> Iterable[list[tuple[str, Any]]]:
+    """The parameters, split by kind of array, dtype and what a penalty and a projection say of them."""
+    kinds: dict[Any, list[tuple[str, Any]]] = {}
+    for name, p in named:
+        chosen = tuple(f is not None and f.applies(name, p.data) for f in filters)
+        kinds.setdefault((type(p.data), p.data.dtype, chosen), []).append((name, p))
+    return kinds.values()

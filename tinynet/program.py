@@ -1,0 +1,201 @@
+"""A planned tape as a program: lines of Python that call NumPy, compiled.
+
+`print(f.program())` of a captured function shows them: what a training step really is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinynet.plan import Plan, is_random, is_reduction
+from tinynet.tracing import Call, Host, Number, Tape, Traced, converted, parts, place
+
+Grads = list[tuple[Any, Any]]  # (parameter, what its .grad was set to)
+
+
+class Program:
+    """A compiled tape: `run(*arrays)` answers the wanted arrays, which the next run will write over.
+
+    tape: what was recorded. wanted: the arrays that the function answers. grads: the .grad of each parameter at the end.
+    """
+
+    def __init__(self, tape: Tape, wanted: list[Traced], grads: Grads):
+        hosts = [step for step in tape.steps if isinstance(step, Host)]
+        left = [g for _, g in (*grads, *(pair for host in hosts for pair in host.grads))] + [host.norm for host in hosts]
+        plan = Plan(tape, [t for t in (*wanted, *left) if isinstance(t, Traced)])
+        self.bytes = plan.bytes
+        self.source = source = Source(plan)
+        source.inputs()
+        kept = {id(call) for call in plan.calls}
+        for step in tape.steps:
+            if isinstance(step, Host):
+                source.step_of(step, kept)
+            elif id(step) in kept:
+                source.call(step)
+        if not hosts or any(a is not b for (_, a), (_, b) in zip(grads, hosts[-1].grads, strict=False)):
+            source.leave(grads)
+        source.line(f"return [{', '.join(map(source.value, wanted))}]")
+        self.run = source.compiled()
+
+    def __str__(self) -> str:
+        return "\n".join([*self.source.lines, "", *self.source.legend()])
+
+
+class Source:
+    """Lines of Python, and the objects that they name."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.lines: list[str] = []
+        self.indent = 0
+        self.names: dict[str, Any] = {"errstate": np.errstate, "copyto": np.copyto}
+        self.known: dict[Any, str] = {}
+        self.errors = np.geterr()
+        self.labels = labels(plan.tape)
+
+    def compiled(self) -> Callable:
+        exec(compile("\n".join(self.lines), "<captured step>", "exec"), self.names)
+        return self.names["step"]
+
+    def legend(self) -> list[str]:
+        """What the names stand for."""
+        lines = []
+        for name, thing in self.names.items():
+            if isinstance(thing, np.ndarray) and name[0] == "c":
+                lines.append(f"# {name} = {thing}")
+            elif isinstance(thing, np.ndarray):
+                shape = " x ".join(map(str, thing.shape)) or "scalar"
+                lines.append(f"# {name}: {shape} {thing.dtype}  {self.labels.get(place(thing), '')}".rstrip())
+        return lines
+
+    # Names and values -------------------------------------------------------------------------------------------------
+
+    def name(self, thing: Any, prefix: str, key: Any = None) -> str:
+        """The name under which the source knows an object."""
+        key = id(thing) if key is None else key
+        if key not in self.known:
+            number = sum(name.rstrip("0123456789") == prefix for name in self.names)
+            self.known[key] = name = f"{prefix}{number}" if prefix in "acgkp" or number else prefix
+            self.names[name] = thing
+        return self.known[key]
+
+    def value(self, value: Any, dtype: Any = None) -> str:
+        """The source of an argument. A number becomes a 0-d array of the operands' dtype, which NumPy takes up faster."""
+        if isinstance(value, Traced):
+            return self.name(self.plan.placed(value), "a")
+        if isinstance(value, Number):
+            return value.text
+        if isinstance(value, tuple | list):
+            inner = "".join(f"{self.value(v)}, " for v in value)
+            return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+        if dtype is not None and type(value) in (int, float):
+            constant = np.asarray(value, dtype)
+            return self.name(constant, "c", (dtype, constant.tobytes()))
+        if value is None or value is Ellipsis or type(value) in (int, bool, str, slice):
+            return repr(value)
+        return f"float('{value!r}')" if type(value) is float else self.name(value, "k")
+
+    def keywords(self, params: dict[str, Any]) -> str:
+        return "".join(f", {key}={self.value(value)}" for key, value in params.items())
+
+    # Lines ------------------------------------------------------------------------------------------------------------
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.indent + text)
+
+    def inputs(self) -> None:
+        """The arguments are copied to where they were planned, so that views of them can be taken once."""
+        count = range(len(self.plan.tape.inputs))
+        self.line(f"def step({', '.join(f'x{i}' for i in count)}):")
+        self.indent = 1
+        for i, traced in zip(count, self.plan.tape.inputs, strict=True):
+            self.line(f"copyto({self.value(traced)}, x{i})")
+
+    def call(self, call: Call) -> None:
+        """A line for a call, with the warnings off that were off when it was recorded."""
+        quiet = {key: how for key, how in call.errors.items() if dict(self.errors)[key] != how}
+        if quiet:
+            self.line(f"with errstate({', '.join(f'{key}={how!r}' for key, how in quiet.items())}):")
+        self.indent += bool(quiet)
+        for text in self.texts(call, self.name(self.plan.placed(call.written), "a")):
+            self.line(text)
+        self.indent -= bool(quiet)
+
+    def texts(self, call: Call, out: str) -> list[str]:
+        function, params = call.function, dict(call.params)
+        if isinstance(function, np.ufunc):
+            values = ", ".join(self.value(a, scalar_dtype(call)) for a in call.args)
+            out = f"out={out}" if function in (np.maximum, np.minimum) else out  # which take it by keyword only
+            return [f"{self.name(function, function.__name__)}({values}, {out}{self.keywords(params)})"]
+        if is_reduction(function):
+            ufunc: Any = getattr(function, "__self__", None)
+            axis, dtype, keepdims = (self.value(params.pop(key)) for key in ("axis", "dtype", "keepdims"))
+            name = self.name(function, f"{ufunc.__name__}_reduce", (ufunc, "reduce"))
+            return [f"{name}({self.value(call.args[0])}, {axis}, {dtype}, {out}, {keepdims}{self.keywords(params)})"]
+        values = ", ".join(map(self.value, call.args))
+        if function is np.copyto:
+            where = "" if params["where"] is True else f", where={self.value(params['where'])}"
+            casting = "" if params["casting"] == "same_kind" else f", casting={params['casting']!r}"
+            return [f"copyto({out}, {self.value(call.args[1])}{casting}{where})"]
+        if function is converted:
+            return [f"copyto({out}, {values}, 'unsafe')"]
+        if function is np.zeros_like:
+            return [f"copyto({out}, 0)"]
+        if function is np.where:
+            mask, a, b = map(self.value, call.args)
+            return [f"copyto({out}, {b})", f"copyto({out}, {a}, where={mask})"]
+        if is_random(function):
+            return [f"{self.name(function, 'random', function)}({values}, {out})"]
+        made = f"{self.name(function, function.__name__)}({values}{self.keywords(params)}"
+        if call.target is None:
+            return [f"copyto({out}, {made}))"]
+        return [f"{made})" if function.__name__ == "at" else f"{made}, out={out})"]
+
+    def step_of(self, host: Host, kept: set[int]) -> None:
+        """An optimizer's step: its bookkeeping in Python, its arithmetic as calls."""
+        self.leave(host.grads)
+        optimizer = self.name(host.optimizer, "optimizer")
+        self.line(f"work = {optimizer}.begin()")
+        self.line("if work is not None:")
+        self.line(f"    numbers = {self.name(host.numbers, 'numbers_of')}(work)")
+        self.line("    if numbers is None:  # not the step that was captured")
+        self.line(f"        {optimizer}.move(work)")
+        self.line("    else:")
+        self.indent += 2
+        self.line("".join(f"n{i}, " for i in range(len(host.values))) + "= numbers")
+        for call in host.calls:
+            if id(call) in kept:
+                self.call(call)
+        if isinstance(host.norm, Traced):
+            self.line(f"{optimizer}.grad_norm = {self.value(host.norm)}.copy()")
+        self.indent -= 2
+        self.line(f"    {optimizer}.end(work)")
+
+    def leave(self, grads: Grads) -> None:
+        """Set the .grad of parameters as the function did."""
+        for leaf, grad in grads:
+            value = "None" if grad is None else self.name(grad, "g")
+            if isinstance(grad, Traced):
+                value = f"{self.value(grad)}.copy()"
+            self.line(f"{self.name(leaf, 'p')}.grad = {value}")
+
+
+def scalar_dtype(call: Call) -> Any:
+    """The dtype that Python numbers among the operands take: that of the arrays, if they are floats of one kind."""
+    dtypes = {traced.dtype for traced in parts(call.args)}
+    (dtype,) = dtypes if len(dtypes) == 1 else (None,)
+    return dtype if dtype is not None and dtype.kind == "f" else None
+
+
+def labels(tape: Tape) -> dict[tuple, str]:
+    """The names of parameters and their gradients, by place in memory."""
+    found: dict[tuple, str] = {}
+    for host in tape.steps:
+        if isinstance(host, Host):
+            for slab, _, _ in host.work:
+                for name, (_, data, grad) in zip(slab.names, slab.views, strict=True):
+                    found[place(data)], found[place(grad)] = name, f"gradient of {name}"
+    return found
