@@ -25,7 +25,7 @@ from numbers import Real
 from typing import Any
 
 from optimizers.cycles import CosineRestarts, OneCycle, Triangular
-from optimizers.kinds import NonNegative, Positive, Share, Whole, check_fields, checked
+from optimizers.kinds import AtLeastOne, NonNegative, Positive, Share, Whole, check_fields, checked
 from optimizers.plateau import Plateau
 from optimizers.schedules import Constant, Cosine, Exponential, Lambda, Linear, MultiStep, Polynomial, Schedule, Step
 
@@ -243,8 +243,8 @@ class OneCycleLR(LRScheduler):
     cycle_momentum: bool = False
     base_momentum: Share = 0.85
     max_momentum: Share = 0.95
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
+    div_factor: AtLeastOne = 25.0
+    final_div_factor: AtLeastOne = 1e4
 
     def __post_init__(self) -> None:
         if self.total_steps is None:

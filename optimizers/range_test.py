@@ -93,7 +93,8 @@ def lr_range_test(
     losses: list[float] = []
     smoothed: list[float] = []
     with everything_restored(optimizer), np.errstate(all="ignore"):  # to diverge is what it is for
-        optimizer.on_nonfinite = "raise"
+        for each in layers(optimizer):
+            each.on_nonfinite = "raise"
         for lr in lrs:
             for group in optimizer.param_groups:
                 group["lr"] = lr
@@ -118,7 +119,7 @@ def everything_restored(optimizer: Any) -> Iterator[None]:
     """Put parameters, state and hyperparameters of the optimizer back at the end, also after an exception."""
     groups, state = optimizer.param_groups, optimizer.state_dict()
     rates = [group["lr"] for group in groups]
-    counters = dict(vars(optimizer))  # such as the number of skipped steps, which no state holds
+    counters = [(each, dict(vars(each))) for each in layers(optimizer)]  # such as the skipped steps, which no state holds
     parameters = [(p, p.data.copy()) for group in groups for p in group["params"]]
     try:
         yield
@@ -133,8 +134,17 @@ def everything_restored(optimizer: Any) -> Iterator[None]:
         optimizer.load_state_dict(state)
         for group, lr in zip(groups, rates, strict=True):
             group["lr"] = lr  # a schedule is not in the state
-        vars(optimizer).update(counters)
+        for each, attributes in counters:
+            vars(each).clear()
+            vars(each).update(attributes)
         optimizer.zero_grad()
+
+
+def layers(optimizer: Any) -> Iterator[Any]:
+    """The optimizer, and those that it goes around (EMA, Lookahead)."""
+    while optimizer is not None:
+        yield optimizer
+        optimizer = vars(optimizer).get("optimizer")
 
 
 def _number(loss: Any) -> float:

@@ -87,8 +87,9 @@ def descend(landscape: Landscape, optimizer: Callable, steps: int = 200, start: 
 
     `optimizer` makes one from a list of parameters: `partial(SGD, lr=1e-3)`, or `lambda params: Adam(params, lr=0.1)`.
     If it says `needs_closure = True` (a line search must ask for values), it is called as `step(closure)`, where
-    closure() sets the gradient and returns the value, and every start of a batch gets an optimizer of its own. All other
-    optimizers move a batch at once, which is the same as one by one if they treat every number for itself, as most do.
+    closure() sets the gradient and returns the value, and every start of a batch gets an optimizer of its own; one such
+    step may cost many gradients, so steps of different kinds of optimizer are not the same work. All other optimizers
+    move a batch at once, which is the same as one by one if they treat every number for itself, as most do.
 
     Noise begins at the landscape's seed in every call. A walk that diverges ends (see Trajectory), without an error.
     """
@@ -296,7 +297,7 @@ def _draw_curves(ax: Any, walks: Mapping[str, Trajectory], minimum: float) -> li
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25, linewidth=0.6)
     ax.set(xlabel="step", ylabel="value above the minimum")
-    return [ax.plot(np.where(np.isfinite(h), h, np.nan), **_look(i, len(walks), h.shape)) for i, h in enumerate(heights)]
+    return [ax.plot(h, **_look(i, len(walks), h.shape)) for i, h in enumerate(heights)]
 
 
 def _look(i: int, n: int, shape: tuple[int, ...]) -> dict[str, Any]:

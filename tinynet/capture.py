@@ -21,6 +21,7 @@ from tinynet.tensor import Tensor, attach
 from tinynet.tracing import Host, Number, Tape, Traced, place, real, recording_on
 
 KEPT = 8  # programs of one function: one for each combination of shapes, dtypes and modes
+CHECKED_EVERY = 1000  # replays, after which a call is recorded again to see whether the function still does the same
 
 
 class CaptureWarning(UserWarning):
@@ -48,9 +49,7 @@ class Captured:
         records = self._kept.setdefault(form, [])
         for record in records:
             if record.fits():
-                if record.program is not None:
-                    return record.replay(arrays)
-                return self._again(record, form, arrays)
+                return record.replay(arrays) if record.left else self._again(record, form, arrays)
         if len(records) >= KEPT:
             del records[0]
         record = Record(self.function, form, arrays)
@@ -60,7 +59,7 @@ class Captured:
         return record.answer
 
     def _again(self, record: Record, form: Any, arrays: list[np.ndarray]) -> Any:
-        """The second call: recorded too, to see whether it does the same."""
+        """The second call, and some later ones: recorded too, to see whether the function does the same."""
         second = Record(self.function, form, arrays)
         if guards(second.tape) != guards(record.tape):  # an optimizer's first step may be unlike the others
             records = self._kept[form]
@@ -68,10 +67,17 @@ class Captured:
             return second.answer
         difference = second.tape.failure or agree(record.tape, second.tape)
         if difference:
-            self._give_up(difference)
+            late = f"; this was seen only now, and up to {CHECKED_EVERY} calls before may have done what it did first"
+            self._give_up(difference + (late if record.program is not None else ""))
         else:
             record.compile()
         return second.answer
+
+    def recheck(self) -> None:
+        """Let the next call with the usual shapes be recorded again: does the function still do the same?"""
+        for records in list(self._kept.values())[:1]:
+            for record in records:
+                record.left = 0
 
     def _give_up(self, why: str) -> None:
         self.failure = why
@@ -101,6 +107,7 @@ class Record:
             for leaf, grad in self.final:
                 leaf.grad = real(grad)
         self.program: Program | None = None
+        self.left = 0  # replays until the next check
         self.leaves = [(leaf, leaf.data, no_grad) for leaf, no_grad in tape.leaves.values()]
         self.watched = list(tape.watched.values())
         self.wanted: list[Traced] = []
@@ -132,11 +139,16 @@ class Record:
         return all(getattr(thing, name) is value for thing, name, value in self.watched)
 
     def compile(self) -> None:
-        self.program = Program(self.tape, self.wanted, self.final)
-        self.tape = None  # type: ignore[assignment]
+        self.left = CHECKED_EVERY
+        if self.program is None:
+            self.program = Program(self.tape, self.wanted, self.final)
+            for call in all_calls(self.tape):  # the program has arrays of its own
+                if call.out is not None:
+                    call.out.value = np.empty(0)
 
     def replay(self, arrays: list[np.ndarray]) -> Any:
         assert self.program is not None
+        self.left -= 1
         return rebuilt(self.form_of_answer, self.program.run(*arrays))
 
 
@@ -243,6 +255,10 @@ def capture(function: Callable, explain: Callable[[str], Any] | None = None) -> 
     `function` takes arrays and computes on them with tinynet and NumPy; it may call backward(), gradients() and
     optimizer.step(). What it answers comes back detached from the graph. It is recorded anew for arguments of another shape
     or dtype, and when a layer changes its mode.
+
+    What the function does must follow from its arguments, the parameters and the mode of the layers. Other things that it
+    reads, such as a factor in a variable of yours, are part of the program; every 1000 calls (and in every epoch of `fit`)
+    a call is recorded again, and a difference ends the capture.
 
     What cannot be replayed runs as if it were not captured, and `explain` is told why, once (by default, a CaptureWarning):
     a function that reads values (`.item()`, `if loss < 1`), draws random numbers of its own, or does something else the

@@ -100,11 +100,12 @@ def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
 @click.option("--dropout", type=float, help="share of hidden units left out in each step  [0; digits 0.3]")
 @click.option("--optimizer", default="adam", help=f"{', '.join(OPTIMIZERS)}  [adam]")
 @click.option("--lr", type=float, help="learning rate  [0.003; sgd 0.1]")
-@click.option("--momentum", type=float, help="for sgd")
+@click.option("--momentum", type=float, help="for sgd and rmsprop")
 @click.option("--schedule", default="cosine", help=f"of the learning rate: {', '.join(SCHEDULES)}  [cosine]")
 @click.option("--warmup", type=int, default=0, help="steps in which the rate rises first  [0]")
 @click.option("--l1", type=float, default=0.0, help="strength of the L1 penalty (proximal: exact zeros)")
 @click.option("--l2", type=float, help="strength of the L2 penalty (weight decay)  [0; digits 1e-4; adamw 0.01]")
+@click.option("--clip", type=float, help="largest norm of the gradient; longer ones are shortened to it")
 @click.option("--epochs", type=int, help="passes over the training data  [100; digits 80; checkerboard, sine 200]")
 @click.option("--batch-size", type=int, help="examples per step  [16; digits 64]")
 @click.option(

@@ -6,8 +6,9 @@ This is what `tinynet train` runs; in Python, `Experiment(Settings(data="moons")
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,32 @@ from tinynet.naming import lookup
 from tinynet.preprocessing import StandardScaler, train_test_split
 from tinynet.training import evaluate, fit, predict
 
-OPTIMIZERS = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.AdamW}
-RATES = {"sgd": 0.1, "adam": 3e-3, "adamw": 3e-3}  # learning rates that suit small nets
+# By name: the optimizer, and a learning rate that suits small nets
+OPTIMIZERS: dict[str, tuple[type[optimizers.Optimizer], float]] = {
+    "sgd": (optimizers.SGD, 0.1),
+    "adam": (optimizers.Adam, 3e-3),
+    "adamw": (optimizers.AdamW, 3e-3),
+    "adagrad": (optimizers.Adagrad, 0.05),
+    "adadelta": (optimizers.Adadelta, 2.0),
+    "rmsprop": (optimizers.RMSprop, 3e-3),
+    "adamax": (optimizers.Adamax, 3e-2),
+    "nadam": (optimizers.NAdam, 3e-3),
+    "radam": (optimizers.RAdam, 3e-2),
+    "adabelief": (optimizers.AdaBelief, 3e-3),
+    "lion": (optimizers.Lion, 2e-3),
+}
 RARE = 5  # a class of fewer examples cannot be in training, validation and test data in proportion
-SCHEDULES = ("constant", "step", "exponential", "cosine")
+# What the learning rate does in a training of n steps. `make_schedule` says what stands before it.
+SCHEDULES: dict[str, Callable[[float, int], optimizers.Schedule]] = {
+    "constant": optimizers.Constant,
+    "step": lambda lr, n: optimizers.Step(lr, every=max(n // 3, 1)),
+    "exponential": lambda lr, n: optimizers.Exponential(lr, gamma=0.01 ** (1 / n)),
+    "linear": optimizers.Linear,
+    "cosine": optimizers.Cosine,
+    "restarts": lambda lr, n: optimizers.CosineRestarts(lr, math.ceil(n / 7), mult=2),
+    "onecycle": optimizers.OneCycle,
+    "wsd": lambda lr, n: optimizers.WarmupStableDecay(lr, n, warmup=0.0),
+}
 
 # What suits each data set, where the user does not say otherwise
 DEFAULTS: dict[str, Any] = {
@@ -66,6 +89,7 @@ class Settings:
     warmup: int = 0
     l1: float = 0.0
     l2: float | None = None
+    clip: float | None = None
     epochs: int | None = None
     batch_size: int | None = None
     seed: int = 0
@@ -113,18 +137,20 @@ class Experiment:
 
     def _optimizer(self, steps: int) -> optimizers.Optimizer:
         s = self.settings
-        make = lookup("optimizer", s.optimizer, OPTIMIZERS)
-        self.lr = RATES[s.optimizer] if s.lr is None else s.lr
+        make, usual_lr = lookup("optimizer", s.optimizer, OPTIMIZERS)
+        self.lr = usual_lr if s.lr is None else s.lr
         options: dict[str, Any] = {}
         if s.momentum is not None:
-            if s.optimizer != "sgd":
-                raise ValueError(f"momentum is for sgd; {s.optimizer} has its own averages")
+            if "momentum" not in inspect.signature(make).parameters:
+                raise ValueError(f"momentum is for sgd and rmsprop; {s.optimizer} has its own averages")
             options["momentum"] = s.momentum
-        adamw = s.optimizer == "adamw"  # l2 is then its own, decoupled, weight decay
+        decoupled = make.decay == "decoupled"  # l2 is then its own weight decay
         if s.l1:
-            options["penalty"] = optimizers.L1(s.l1) if adamw or not s.l2 else optimizers.ElasticNet(s.l1, s.l2)
-        if adamw or (s.l2 and not s.l1):
+            options["penalty"] = optimizers.L1(s.l1) if decoupled or not s.l2 else optimizers.ElasticNet(s.l1, s.l2)
+        if decoupled or (s.l2 and not s.l1):
             options["weight_decay"] = s.l2
+        if s.clip is not None:
+            options["clip"] = optimizers.ClipNorm(s.clip)
         if not 0 <= s.warmup < steps:
             raise ValueError(f"warmup must be at least 0 and less than the {steps} steps of this training, got {s.warmup}")
         if not 0 <= self.lr < math.inf:
@@ -231,20 +257,11 @@ class Experiment:
 def make_schedule(name: str, lr: float, steps: int, warmup: int = 0) -> optimizers.Schedule | float:
     """The learning rate over a training of `steps` steps.
 
-    constant: lr throughout; step: a tenth of it after each third; exponential: falling steadily to a hundredth; cosine:
-    falling to 0 along half a cosine. A warm-up rises to lr first.
+    constant: lr throughout; step: a tenth of it after each third; exponential: falling steadily to a hundredth; linear and
+    cosine: falling to 0; restarts: three cosines, each twice as long as the one before; onecycle: up to lr and down again;
+    wsd: constant, and falling to 0 in the last fifth. A warm-up rises to lr first.
     """
-    lookup("schedule", name, dict.fromkeys(SCHEDULES))
-    rest = max(steps - warmup, 1)
-    schedule: optimizers.Schedule
-    if name == "constant":
-        schedule = optimizers.Constant(lr)
-    elif name == "step":
-        schedule = optimizers.Step(lr, every=max(rest // 3, 1))
-    elif name == "exponential":
-        schedule = optimizers.Exponential(lr, gamma=0.01 ** (1 / rest))
-    else:
-        schedule = optimizers.Cosine(lr, rest)
+    schedule = lookup("schedule", name, SCHEDULES)(lr, max(steps - warmup, 1))
     return optimizers.Warmup(warmup) >> schedule if warmup else schedule
 
 

@@ -87,7 +87,7 @@ class Source:
         if isinstance(value, Traced):
             return self.name(self.plan.placed(value), "a")
         if isinstance(value, Number):
-            return value.text
+            return value.text if dtype is None else self.filled(value, dtype)
         if isinstance(value, tuple | list):
             inner = "".join(f"{self.value(v)}, " for v in value)
             return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
@@ -97,6 +97,13 @@ class Source:
         if value is None or value is Ellipsis or type(value) in (int, bool, str, slice):
             return repr(value)
         return f"float('{value!r}')" if type(value) is float else self.name(value, "k")
+
+    def filled(self, number: Number, dtype: Any) -> str:
+        """A Number as a 0-d array that is filled at every replay, before its first use."""
+        key = (number.text, dtype)
+        if key not in self.known:
+            self.line(f"{self.name(np.empty((), dtype), 'k', key)}.fill({number.text})")
+        return self.known[key]
 
     def keywords(self, params: dict[str, Any]) -> str:
         return "".join(f", {key}={self.value(value)}" for key, value in params.items())

@@ -54,39 +54,37 @@ class Host:
         self.grads = grads  # (parameter, its .grad) at this moment
         self.penalties = [slab.penalty for slab, _, _ in work]
         self.changing = [[key for key in hyper if changes(slab, key)] for slab, _, hyper in work]
-        self.values = self._values(work)
         self.calls: list[Call] = []
         self.norm: Any = None  # what its clipping answered
         self.guards: list[tuple[str, bool]] = []  # (comparison of the numbers, how it came out)
         self._accepts: Callable | None = None
+        self.values = self.numbers(work) or []
 
     def numbers(self, work: Any) -> list | None:
         """What changes from step to step, if the step to be done is otherwise the one that was captured; else None."""
-        for (slab, runs, hyper), (_, runs_then, hyper_then), penalty in zip(work, self.work, self.penalties, strict=True):
-            if slab.penalty is not penalty and slab.penalty != penalty:
-                return None
-            if len(runs) != len(runs_then) or any(a[:2] != b[:2] for a, b in zip(runs, runs_then, strict=True)):
-                return None
-            if hyper is not hyper_then and any(v != hyper_then[k] and not changes(slab, k) for k, v in hyper.items()):
-                return None
-        values = self._values(work)
-        return values if not self.guards or self._accept(values) else None
-
-    def _values(self, work: Any) -> list:
         values: list[Any] = []
-        for (_, runs, hyper), keys in zip(work, self.changing, strict=True):
-            values += [t for _, _, t in runs]
+        for (slab, runs, hyper), (_, runs_then, hyper_then), keys, penalty in zip(
+            work, self.work, self.changing, self.penalties, strict=True
+        ):
+            if slab.penalty != penalty or len(runs) != len(runs_then):
+                return None
+            for (a, b, t), (a_then, b_then, _) in zip(runs, runs_then, strict=True):
+                if a != a_then or b != b_then:
+                    return None
+                values.append(t)
+            if hyper is not hyper_then and any(v != hyper_then[k] and k not in keys for k, v in hyper.items()):
+                return None
             for key in keys:
                 value = hyper[key]
                 values += value if isinstance(value, tuple) else (value,)
-        return values
+        return values if self._accepts is None or self._accepts(*values) else None
 
-    def _accept(self, values: list) -> bool:
-        if self._accepts is None:
-            names = "".join(f"n{i}, " for i in range(len(values)))
+    def keep_guards(self) -> None:
+        """From now on `numbers` also looks at the comparisons that were made."""
+        if self.guards:
+            names = "".join(f"n{i}, " for i in range(len(self.values)))
             conditions = " and ".join(f"({text}) is {value}" for text, value in self.guards)
             self._accepts = eval(f"lambda {names}: {conditions}")
-        return self._accepts(*values)
 
     def hidden(self, tape: Tape) -> Any:
         """The work, with Numbers in the place of the values."""
@@ -182,6 +180,7 @@ class Tape:
         try:
             optimizer.move(host.hidden(self), self.seen)
             host.norm, optimizer.grad_norm = optimizer.grad_norm, real(optimizer.grad_norm)
+            host.keep_guards()
         finally:
             self.calls, self.guards = self.steps, None
 

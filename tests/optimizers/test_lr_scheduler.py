@@ -140,7 +140,7 @@ def test_one_cycle_cycles_momentum_as_pytorch_does_but_only_if_asked():
     momenta = ours(None, case, read=lambda scheduler: scheduler.optimizer.param_groups[0]["momentum"])
     assert close(momenta[: last + 1], case["momentum"][: last + 1])
     assert set(momenta[last:]) == {0.95}
-    plain = {**case, "arguments": {**case["arguments"], "cycle_momentum": False}}
+    plain = {**case, "arguments": {k: v for k, v in case["arguments"].items() if k != "cycle_momentum"}}
     assert set(ours(None, plain, read=lambda scheduler: scheduler.optimizer.param_groups[0]["momentum"])) == {0.9}
 
 
@@ -421,6 +421,16 @@ def test_a_rate_set_by_hand_or_loaded_is_not_silently_overwritten():
         (lambda o: OneCycleLR(o, -0.5, 10), ValueError, r"OneCycle: peak must be non-negative and finite, got -0\.5"),
         (lambda o: OneCycleLR(o, [0.5], 10), ValueError, "OneCycleLR: max_lr has 1 values, the optimizer has 2 groups"),
         (lambda o: OneCycleLR(o, 0.5, 10, base_momentum=2), ValueError, r"base_momentum must be in \[0, 1\], got 2"),
+        (
+            lambda o: OneCycleLR(o, 0.5, 10, div_factor=0.5),
+            ValueError,
+            "OneCycleLR: div_factor must be at least 1 and finite",
+        ),
+        (
+            lambda o: OneCycleLR(o, 0.5, 10, final_div_factor=0),
+            ValueError,
+            "OneCycleLR: final_div_factor must be at least 1",
+        ),
         (lambda o: CyclicLR(o, 0.5, 0.1), ValueError, r"low must not be above high, got 0\.5 and 0\.1"),
         (lambda o: CyclicLR(o, 0.1, 0.5, 0), ValueError, "CyclicLR: step_size_up must be a positive whole number, got 0"),
         (

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from optimizers import SGD, Adam
-from optimizers.range_test import RangeTest, lr_range_test
+from optimizers import EMA, SGD, Adam, Lookahead, ScheduleFreeSGD
+from optimizers.range_test import RangeTest, layers, lr_range_test
 from optimizers.schedules import Cosine, Exponential
 
 
@@ -125,6 +125,22 @@ def test_a_gradient_that_is_not_finite_stops_it_quietly(policy):
     assert (bowl.optimizer.on_nonfinite, bowl.optimizer.skipped) == (policy, 0)
 
 
+def test_so_it_does_within_an_optimizer_around_another():
+    bowl = Bowl(make=lambda ps: EMA(SGD(ps, lr=0.1, on_nonfinite="skip")))
+    bowl.p.grad = np.full(3, math.nan)
+    bowl.optimizer.step()
+
+    def train_step():
+        loss = bowl()
+        bowl.p.grad = np.full(3, math.nan)
+        return loss
+
+    bowl.p.grad = None
+    assert len(lr_range_test(bowl.optimizer, train_step, steps=10).losses) == 1
+    assert (bowl.optimizer.on_nonfinite, bowl.optimizer.skipped, bowl.optimizer.optimizer.skipped) == ("skip", 1, 1)
+    assert "on_nonfinite" not in vars(bowl.optimizer)
+
+
 def test_overflow_on_the_way_warns_of_nothing():
     bowl = Bowl(1e200, make=lambda ps: SGD(ps, lr=0.1, on_nonfinite="ignore"))
     with warnings.catch_warnings():
@@ -190,6 +206,8 @@ MAKERS = {
     "sgd": lambda ps: SGD(ps, lr=0.1),
     "momentum": lambda ps: SGD(ps, lr=0.1, momentum=0.9),
     "adam": lambda ps: Adam(ps, lr=0.1),
+    "averages": lambda ps: EMA(Lookahead(SGD(ps, lr=0.1, momentum=0.9), k=2)),
+    "schedule-free": lambda ps: ScheduleFreeSGD(ps, lr=0.1),
     "adam with a schedule": lambda ps: Adam(ps, lr=Cosine(0.1, 20), betas=(Exponential(0.9, 0.99), 0.999)),
 }
 
@@ -205,7 +223,8 @@ def bits(optimizer):
     state = optimizer.state_dict()
     arrays = {(k, n): a.tobytes() for k, of in state.pop("state").items() for n, a in of.items()}
     groups = [{k: v for k, v in g.items() if k not in ("params", "names")} for g in optimizer.param_groups]
-    counters = {k: v for k, v in vars(optimizer).items() if k not in ("param_groups", "_slabs", "defaults")}
+    plain = (bool, int, float, str, type(None))
+    counters = [{k: v for k, v in vars(each).items() if isinstance(v, plain)} for each in layers(optimizer)]
     data = [p.data.tobytes() for g in optimizer.param_groups for p in g["params"]]
     return copy.deepcopy((state, arrays, groups, counters, data))
 

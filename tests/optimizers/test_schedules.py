@@ -156,7 +156,12 @@ def test_a_lambda_with_a_bad_value_names_the_step(value, error, message):
 
 
 def test_growth_without_bound_ends_in_infinity_not_in_an_overflow():
-    for schedule in (Exponential(1.0, 10), Step(1.0, 1, gamma=10.0), MultiStep(1.0, range(400), gamma=10.0)):
+    for schedule in (
+        Exponential(1.0, 10),
+        Exponential(1, 10),
+        Step(1.0, 1, gamma=10.0),
+        MultiStep(1.0, range(400), gamma=10.0),
+    ):
         assert schedule(1000) == math.inf
     assert Exponential(0.0, 10.0)(1000) == 0.0  # and not 0 * inf
     assert Exponential(np.float64(1.0), np.float64(10.0))(1000) == math.inf  # without NumPy's warning
@@ -414,6 +419,14 @@ def test_values_are_numbers_within_bounds_and_begin_as_documented(schedule):
         assert type(schedule(k)) in (float, int)
         assert 0 <= schedule(k) <= greatest(schedule) * (1 + 1e-14)
     assert schedule.values(20) == [schedule(k) for k in range(20)]
+
+
+@settings(max_examples=200)
+@given(st.sampled_from([Linear, Polynomial, Cosine]), values, lengths, values)
+def test_both_ends_are_exact(kind, value, steps, end):
+    schedule = kind(value, steps, end=end)
+    assert schedule(0) == value
+    assert schedule(math.ceil(steps)) == end
 
 
 @settings(max_examples=600)
