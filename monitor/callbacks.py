@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,19 @@ class EarlyStopping(Callback):
             self._state = None
 
 
+@contextmanager
+def at_training_point(optimizer: Any) -> Iterator[None]:
+    """For optimizers that put other weights into the model for an evaluation: training goes on from its own."""
+    evaluating = getattr(optimizer, "evaluating", False)
+    if evaluating:
+        optimizer.train()
+    try:
+        yield
+    finally:
+        if evaluating:
+            optimizer.eval()
+
+
 class Checkpoint(Callback):
     """Save the model and the optimizer into the run's folder every `every` epochs, at the end, and at every new best.
 
@@ -143,7 +157,8 @@ class Checkpoint(Callback):
     def _save(self, training: Any, role: str) -> None:
         folder = training.recorder.path / "checkpoints"
         if self._saved_step != training.step:
-            save_checkpoint(folder, training.step, training.epoch, training.model, training.optimizer, training.logs)
+            with at_training_point(training.optimizer):
+                save_checkpoint(folder, training.step, training.epoch, training.model, training.optimizer, training.logs)
             self._saved_step = training.step
         store.write_json(folder / f"{role}.json", {"checkpoint": stem(training.step), "step": training.step})
         training.recorder.event("checkpoint", training.step, {"role": role, "file": stem(training.step)}, training.epoch)

@@ -1,22 +1,67 @@
-"""How parameters move: update rules that read like their papers, schedules, penalties.
+"""How parameters move: update rules that read like their papers, schedules, penalties, and landscapes to try them on.
 
 This package imports NumPy only. An optimizer moves any objects that have `.data` and `.grad` arrays; it knows nothing of
-tinynet. Read sgd.py and adam.py first, then base.py.
+tinynet. Read sgd.py and adam.py first, then base.py. Schedules under PyTorch's names are in `optimizers.lr_scheduler`.
 """
 
+from optimizers import lr_scheduler
 from optimizers.adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
 from optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from optimizers.averaging import EMA, Lookahead
 from optimizers.base import NonfiniteGradientError, Optimizer
+from optimizers.clipping import (
+    AdaptiveClip,
+    ClipNorm,
+    ClipPerTensor,
+    ClipValue,
+    clip_grad_norm_,
+    clip_grad_value_,
+    suggest_max_norm,
+)
+from optimizers.cycles import CosineRestarts, OneCycle, Repeat, Triangular, WarmupStableDecay, per_epoch
+from optimizers.landscapes import (
+    LANDSCAPES,
+    Landscape,
+    beale,
+    himmelblau,
+    noisy_quadratic,
+    quadratic,
+    rastrigin,
+    rosenbrock,
+    saddle,
+)
+from optimizers.lbfgs import LBFGS
 from optimizers.muon import Muon
-from optimizers.penalties import L1, L2, ElasticNet
+from optimizers.penalties import L1, L2, ElasticNet, no_decay_bias, weights_only
+from optimizers.plateau import Plateau
+from optimizers.projections import Box, MaxNorm, NonNegative
+from optimizers.range_test import lr_range_test
 from optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
-from optimizers.schedules import Constant, Cosine, Exponential, MultiStep, Schedule, Step, Warmup
+from optimizers.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    InverseTime,
+    Lambda,
+    Linear,
+    MultiStep,
+    Polynomial,
+    Power,
+    Schedule,
+    Step,
+    Warmup,
+)
 from optimizers.sgd import SGD
 from optimizers.signs import Lion, Rprop
+from optimizers.trajectories import animate_trajectories, descend, plot_trajectories
 
 __all__ = [
-    "EMA", "L1", "L2", "SGD", "AdaBelief", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Constant", "Cosine",
-    "ElasticNet", "Exponential", "Lion", "Lookahead", "MultiStep", "Muon", "NAdam", "NonfiniteGradientError", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "Schedule", "ScheduleFreeAdamW", "ScheduleFreeSGD", "Step", "Warmup",
+    "EMA", "L1", "L2", "LANDSCAPES", "LBFGS", "SGD", "AdaBelief", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax",
+    "AdaptiveClip", "Box", "ClipNorm", "ClipPerTensor", "ClipValue", "Constant", "Cosine", "CosineRestarts", "ElasticNet",
+    "Exponential", "InverseTime", "Lambda", "Landscape", "Linear", "Lion", "Lookahead", "MaxNorm", "MultiStep", "Muon",
+    "NAdam", "NonNegative", "NonfiniteGradientError", "OneCycle", "Optimizer", "Plateau", "Polynomial", "Power", "RAdam",
+    "RMSprop", "Repeat", "Rprop", "Schedule", "ScheduleFreeAdamW", "ScheduleFreeSGD", "Step", "Triangular", "Warmup",
+    "WarmupStableDecay", "animate_trajectories", "beale", "clip_grad_norm_", "clip_grad_value_", "descend", "himmelblau",
+    "lr_range_test", "lr_scheduler", "no_decay_bias", "noisy_quadratic", "per_epoch", "plot_trajectories", "quadratic",
+    "rastrigin", "rosenbrock", "saddle", "suggest_max_norm", "weights_only",
 ]  # fmt: skip

@@ -52,7 +52,7 @@ class Adam(Optimizer):
         v *= b2
         v += (1 - b2) * (g * g)
         m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
-        if v_max is not None:
+        if amsgrad:
             np.maximum(v_max, v_hat if debias_max else v, out=v_max)
             v_hat = v_max if debias_max else v_max / (1 - b2**t)
         if eps_hat:
@@ -118,7 +118,7 @@ class NAdam(Optimizer):
         momentum_decay: float = 4e-3,
     ) -> tuple[Any, Any]:
         b1, b2 = betas
-        mu, mu_next = (b1 * (1 - 0.96 ** (k * momentum_decay) / 2) for k in (t, t + 1))
+        mu, mu_next = self.momentum(t, b1, momentum_decay), self.momentum(t + 1, b1, momentum_decay)
         mu_product[...] = mu if t == 1 else mu_product * mu
         m *= b1
         m += (1 - b1) * g
@@ -127,6 +127,15 @@ class NAdam(Optimizer):
         ahead = (1 - mu) / (1 - mu_product) * g + mu_next / (1 - mu_product * mu_next) * m
         v_hat = v / (1 - b2**t)
         return ahead, lr / (np.sqrt(v_hat) + eps)
+
+    @staticmethod
+    def momentum(t: int, b1: float, momentum_decay: float) -> float:
+        """mu_t of the formula."""
+        return b1 * (1 - 0.96 ** (t * momentum_decay) / 2)
+
+    def gain(self, *, t: int, betas: Betas, momentum_decay: float, **hyper: Any) -> float:  # type: ignore[override]
+        # of a steady gradient, 1 - mu_t directly and mu_t+1 through m, which do not quite add up to 1 while mu still grows
+        return 1 - self.momentum(t, betas[0], momentum_decay) + self.momentum(t + 1, betas[0], momentum_decay)
 
 
 class RAdam(Optimizer):

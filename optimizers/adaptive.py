@@ -49,8 +49,9 @@ class RMSprop(Optimizer):
         p <- p - lr g / (sqrt(s) + eps)
 
     `centered` divides by the root of the variance s - a^2, with a the running mean of g (Graves 2013); rounding can bring
-    that below 0, and then 0 is taken for it. `momentum` sums the steps up: b <- momentum b + g / (sqrt(s) + eps).
-    `eps_inside` divides by sqrt(s + eps), and `lr_in_buffer` keeps lr in b: so do Keras and optax.
+    that below 0, and then 0 is taken for it. A gradient that stays has no variance, and eps alone then limits the step:
+    Graves took 1e-4, inside the root. `momentum` sums the steps up: b <- momentum b + g / (sqrt(s) + eps). `eps_inside`
+    divides by sqrt(s + eps), and `lr_in_buffer` keeps lr in b: so do Keras and optax.
 
     Differs from PyTorch: its centered variance may fall below 0, and then the parameter is nan for ever.
     """
@@ -86,15 +87,17 @@ class RMSprop(Optimizer):
             mean += (1 - alpha) * g
             variance = np.maximum(s - mean * mean, 0)
         size = np.sqrt(variance + eps) if eps_inside else np.sqrt(variance) + eps
-        if not momentum:
+        if lr_in_buffer:
+            g, lr = lr * g, 1.0
+        if len(more) == centered:  # there is no buffer
             return g, lr / size
         buffer = more[-1]
         buffer *= momentum
-        buffer += (lr if lr_in_buffer else 1) * g / size
-        return buffer * size, (1 if lr_in_buffer else lr) / size
+        buffer += g / size
+        return buffer * size, lr / size
 
     def gain(self, *, lr: float, momentum: float, lr_in_buffer: bool, **hyper: Any) -> float:  # type: ignore[override]
-        return (lr if momentum and lr_in_buffer else 1) / (1 - momentum)
+        return (lr if lr_in_buffer else 1.0) / (1 - momentum)
 
 
 class Adadelta(Optimizer):

@@ -20,6 +20,11 @@ class TwoPoints:
 
     _training: list[Any] | None = None  # the weights to come back to, while those to be evaluated are in place
 
+    @property
+    def evaluating(self) -> bool:
+        """Whether the parameters hold the weights to be evaluated now."""
+        return self._training is not None
+
     def evaluated(self) -> list[Any]:
         """The weights to be evaluated, one flat array for each slab."""
         raise NotImplementedError
@@ -98,8 +103,8 @@ class Around(Optimizer):
         if isinstance(optimizer, TwoPoints):
             inner = type(optimizer).__name__
             raise TypeError(
-                f"{type(self).__name__}({inner}): {inner} is evaluated at another point than it trains at, so let EMA be the "
-                "outermost, and a schedule-free optimizer stand alone"
+                f"{type(self).__name__}({inner}): {inner} is evaluated at another point than it trains at, so let EMA be "
+                "the outermost, and a schedule-free optimizer stand alone"
             )
         self.optimizer = optimizer
         self.copies: list[Any] = [slab.data.copy() for slab in optimizer._slabs]

@@ -21,7 +21,7 @@ import numpy as np
 from optimizers.hyper import (
     NOT_GIVEN,
     as_groups,
-    check_tuple,
+    check_form,
     hyper_defaults,
     named_parameters,
     resolved,
@@ -140,7 +140,7 @@ class Optimizer:
 
     def _check_group(self, full: dict[str, Any]) -> None:
         """Raise if a hyperparameter of a group is not what it must be."""
-        penalty, projection, decay = full["penalty"], full["projection"], full.get("weight_decay")
+        penalty, projection = full["penalty"], full["projection"]
         if penalty is not None and not isinstance(penalty, ElasticNet):
             raise TypeError(f"penalty must be L1, L2 or ElasticNet, got {penalty!r}")
         if projection is not None and not (isinstance(projection, Selective) and callable(projection)):
@@ -150,14 +150,21 @@ class Optimizer:
                 f"{type(self).__name__} does not weigh a gradient by its size, so a proximal penalty has no solution to "
                 'move to: pass mode="coupled" or "decoupled"'
             )
+        self._numbers(full)
+
+    def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The hyperparameters of a group for the next step. Raises if one is not what it must be."""
+        numbers = {}
         for key in self.hyperparameters():
-            check_tuple(key, full[key], self.defaults[key])
-            resolved(key, full[key], self.steps)
+            check_form(key, group[key], self.defaults[key])
+            numbers[key] = resolved(key, group[key], self.steps)
+        penalty, decay = group["penalty"], group.get("weight_decay")
         if decay and penalty is not None and penalty.l2:
             raise ValueError(
                 f"weight_decay={decay!r} and an L2 penalty are the same thing and would count twice: leave out the penalty "
                 "or pass weight_decay=0"
             )
+        return numbers
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         """The names of the states that the rule needs with a group's hyperparameters."""
@@ -172,7 +179,7 @@ class Optimizer:
     def rule(self, p: Any, g: Any, *state: Any, t: int, **hyper: Any) -> tuple[Any, Any]:
         raise TypeError(f"{type(self).__name__} has no rule(p, g, *state, t, ...): write how it moves")
 
-    def gain(self, **hyper: Any) -> float:
+    def gain(self, *, t: int, **hyper: Any) -> float:
         """How many times a steady gradient is in the direction: so much must a proximal penalty pull, to balance it."""
         return 1.0
 
@@ -235,16 +242,16 @@ class Optimizer:
             slab.penalty = slab.filtered.at(self.steps)
         if slab.group == slab.given:  # quick: what is the same object is equal
             return slab.hyper
-        given = {key: slab.group[key] for key in self.hyperparameters()}
+        numbers = self._numbers(slab.group)
         missing = set(self.state_for(slab.group)) - slab.state.keys()
         if missing:
             raise ValueError(
                 f"the hyperparameters of {slab.names[0]!r} were changed and now need a {min(missing)}, which it has not: "
                 "set them when the optimizer is made (a schedule may begin with 0)"
             )
-        slab.given = None if any(map(scheduled, given.values())) else dict(slab.group)
-        slab.hyper = {key: resolved(key, value, self.steps) for key, value in given.items()}
-        return slab.hyper
+        slab.given = None if any(scheduled(slab.group[key]) for key in numbers) else dict(slab.group)
+        slab.hyper = numbers
+        return numbers
 
     def _update(self, slab: Slab, part: Part, t: int, weight_decay: float = 0.0, **hyper: Any) -> None:
         p, g, *state = part
@@ -262,7 +269,7 @@ class Optimizer:
         direction, step = self.rule(p, g, *state, t=t, **hyper)
         p -= step * direction
         if penalty is not None and penalty.mode == "proximal":
-            p[...] = penalty.prox(p, step * self.gain(**hyper))
+            p[...] = penalty.prox(p, step * self.gain(t=t, **hyper))
 
     def _nonfinite(self, work: Work) -> bool:
         """True if a step must be skipped; raises if it must not."""
@@ -343,6 +350,9 @@ class Optimizer:
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a state_dict, matched by parameter name; schedules stay those given to the constructor."""
+        missing = sorted({"optimizer", "steps", "updates", "hyper", "state"} - saved.keys())
+        if missing:
+            raise ValueError(f"this is not the state of an optimizer: it has no {missing[0]!r}")
         if saved["optimizer"] != self.kind():
             raise ValueError(f"the state is of {saved['optimizer']}, this optimizer is {self.kind()}")
         names = {name for slab in self._slabs for name in slab.names}

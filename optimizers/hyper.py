@@ -27,7 +27,9 @@ RANGES = {
     "momentum_decay": ("[", 0, math.inf, ")"),
     "etas": ("(", 0, math.inf, ")"),
     "step_sizes": ("(", 0, math.inf, ")"),
+    "ns_steps": ("[", 1, 100, ")"),
 }
+WHOLE = ("ns_steps",)  # no fractions
 
 
 def resolved(key: str, value: Any, k: int) -> Any:
@@ -44,6 +46,8 @@ def resolved(key: str, value: Any, k: int) -> Any:
     opening, least, most, closing = RANGES.get(key, ("(", -math.inf, math.inf, ")"))
     if not (least < x < most or (opening == "[" and x == least) or (closing == "]" and x == most)):
         raise ValueError(f"{key} must lie in {opening}{least}, {most}{closing}, got {value!r}")
+    if key in WHOLE and not x.is_integer():
+        raise ValueError(f"{key} must be a whole number, got {value!r}")
     return x  # not a NumPy float64, which would turn float32 arithmetic into float64
 
 
@@ -64,12 +68,14 @@ def hyper_defaults(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     if missing:
         raise TypeError(f"{kind.__name__} needs {missing[0]!r}: {kind.__name__}(params, {missing[0]}=...)")
     for name, value in taken.items():
-        check_tuple(name, defaults[name], value)
+        check_form(name, defaults[name], value)
     return defaults
 
 
-def check_tuple(name: str, given: Any, like: Any) -> None:
-    """Raise if `like` is a tuple and what is given is none of its length."""
+def check_form(name: str, given: Any, like: Any) -> None:
+    """Raise if `like` is a tuple and what is given is none of its length, or likewise with truth values."""
+    if isinstance(like, bool) and not isinstance(given, bool):
+        raise TypeError(f"{name} must be True or False, got {given!r}")
     if isinstance(like, tuple) and not (isinstance(given, tuple | list) and len(given) == len(like)):
         raise TypeError(f"{name} must be a tuple of {len(like)} numbers such as {like}, got {given!r}")
 

@@ -1,4 +1,5 @@
-"""L-BFGS: Newton's method from gradients alone, for small problems whose whole loss can be asked for again and again.
+"""L-BFGS, a quasi-Newton method: it learns the curvature of the loss from the gradients along its way. For small problems,
+where the loss of all data can be asked for again and again.
 
 `two_loop` says in which direction to go, `strong_wolfe` how far, and LBFGS.step does so until it arrives. All parameters
 together are one vector x [n]. Formulas and their numbers are those of Nocedal & Wright 2006 (Numerical Optimization, second
@@ -52,8 +53,8 @@ def dot(a: Any, b: Any) -> float:
 
 
 def largest(a: Any) -> float:
-    """max |a|, and 0 for no numbers at all."""
-    return float(np.abs(a).max(initial=0))
+    """max |a|; 0 if there are none."""
+    return float(np.abs(a).max()) if a.size else 0.0
 
 
 def unit(a: Any) -> float:
@@ -170,6 +171,8 @@ def cubic_minimum(a: Trial, b: Trial) -> float:
     >>> cubic_minimum(cubic(0.0), cubic(3.0))
     1.0
     """
+    if a.t == b.t:
+        return math.nan
     d1 = a.slope + b.slope - 3 * (a.value - b.value) / (a.t - b.t)
     square = d1 * d1 - a.slope * b.slope
     if not square >= 0:
@@ -206,8 +209,8 @@ class Objective:
         for slab in slabs:
             slab.runs()  # if a parameter was given a new array, its values come into ours
         self.best = Place(np.concatenate([slab.data for slab in slabs]), math.inf, None, math.nan)
-        self.faulty: Place | None = None  # the last place where something was not finite
-        self.stuck = False  # whether a search ended without a lower place, for no reason that we know
+        self.last = self.best
+        self.stuck = False  # whether a search ended without a lower place, and rounding is not why
 
     def put(self, x: Any) -> None:
         """Move the parameters to x."""
@@ -226,7 +229,8 @@ class Objective:
         place = Place(x, loss + sum(value for value, _ in terms), np.concatenate([g for _, g in terms]), loss)
         fault = self._fault(place)
         if fault:
-            place = self.faulty = place._replace(value=math.inf, fault=fault)
+            place = place._replace(value=math.inf, fault=fault)
+        self.last = place
         if place.value < self.best.value:
             self.best = place
         return place
@@ -298,9 +302,9 @@ class LBFGS(Optimizer):
     line_search_fn: "strong_wolfe", or None: then t is lr, and the loss may rise.
     weight_decay: weight_decay/2 |x|^2 is part of what is minimised; so is the penalty, an L2 (with a filter, if you like).
         L1 is refused: its gradient jumps, and from a jump one learns no curvature. So are clip and projection.
-    on_nonfinite: a trial whose loss or gradient is not finite was too far. If that is so of all trials, or where a step
-        begins, "raise" raises NonfiniteGradientError, and "skip" counts the step in `.skipped`. The parameters are then
-        at the best point seen.
+    on_nonfinite: a trial whose loss or gradient is not finite was too far. If a search ends with one, or a step begins so,
+        "raise" raises NonfiniteGradientError, and "skip" counts the step in `.skipped`. The parameters are then at the
+        best point seen.
 
     `.evaluations` is the number of calls of the closure. If the slope promises a lower loss and there is none, the
     parameters stay, and a warning says so, once.
@@ -431,10 +435,8 @@ class LBFGS(Optimizer):
             return objective(here.x + t * d)
 
         def trial(t: float, place: Place) -> Trial:
-            slope = math.inf if place.fault else dot(place.gradient, d)
-            return Trial(t, place.value, slope, ROUNDING * unit(d) * abs(place.value), place)
+            return Trial(t, place.value, dot(place.gradient, d), ROUNDING * unit(d) * abs(place.value), place)
 
-        objective.faulty = None
         start = trial(0.0, here)
         end = strong_wolfe(lambda t: trial(t, objective(here.x + t * d)), start, t, min(SEARCH, objective.left))
         if end.value < start.value or (end is not start and flat_enough(end, start)):
@@ -444,8 +446,8 @@ class LBFGS(Optimizer):
         if self.history and objective.left:  # along the gradient there must be one, whatever the history says
             self.history.clear()
             return self._next(objective, here, lr)
-        objective.stuck = objective.faulty is None
-        return objective.faulty or here
+        objective.stuck = True
+        return objective.last if objective.last.fault else here
 
     def _remember(self, s: Any, y: Any) -> None:
         """Keep a pair if the slope rose along it, s . y > 0, without which -H g need not lead down (6.7)."""

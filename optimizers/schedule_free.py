@@ -12,6 +12,7 @@ an evaluation of y by `model.eval()`, is an error.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,23 @@ class ScheduleFree(TwoPoints, Optimizer):
         keep_away(optimizer)
         return optimizer
 
+    def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        kind, b = type(self).__name__, self.interpolation(group)
+        if callable(b) or not b > 0:
+            name = "momentum" if "momentum" in group else "betas[0]"
+            raise ValueError(f"{kind} needs {name} above 0, and no schedule of it, to find x again from y and z; got {b!r}")
+        if group["penalty"] is not None and group["penalty"].mode == "decoupled":
+            raise ValueError(f'{kind}: a decoupled penalty would move y alone, and not z and x: pass mode="coupled"')
+        if group["projection"] is not None:
+            raise ValueError(f"{kind}: a projection would move y alone, and not z and x: it takes none")
+        return self.state
+
     def moved(self, y: Any, z: Any, sum_of_squares: Any, direction: Any, t: int, lr: float, b: float) -> tuple[Any, float]:
         """Move z, and answer what y is to lose."""
         if t == 1:
             z[...] = y
         sum_of_squares += lr * lr
-        c = lr * lr / np.maximum(sum_of_squares, np.finfo(y.dtype).tiny)  # 0 while lr has been 0
+        c = lr * lr / np.maximum(sum_of_squares, float(np.finfo(y.dtype).tiny))  # 0 while lr has been 0
         loss_of_y = c * (y - z) + lr * (1 - b * (1 - c)) * direction
         z -= lr * direction
         return loss_of_y, 1.0
@@ -48,7 +60,7 @@ class ScheduleFree(TwoPoints, Optimizer):
         begun = slab.state["sum_of_squares"] > 0  # before the first step z is not there yet
         return np.where(begun, slab.data + (1 - 1 / b) * (slab.state["z"] - slab.data), slab.data)
 
-    def interpolation(self, group: Any) -> float:
+    def interpolation(self, group: Mapping[str, Any]) -> Any:
         """b, which share of x is in y."""
         raise NotImplementedError
 
@@ -63,7 +75,7 @@ class ScheduleFreeSGD(ScheduleFree):
     ) -> tuple[Any, Any]:
         return self.moved(p, z, s, g, t, lr, momentum)
 
-    def interpolation(self, group: Any) -> float:
+    def interpolation(self, group: Mapping[str, Any]) -> Any:
         return group["momentum"]
 
 
@@ -98,5 +110,5 @@ class ScheduleFreeAdamW(ScheduleFree):
         direction = g / (np.sqrt(v / (1 - b2**t)) + eps) + weight_decay * p
         return self.moved(p, z, s, direction, t, lr, b)
 
-    def interpolation(self, group: Any) -> float:
+    def interpolation(self, group: Mapping[str, Any]) -> Any:
         return group["betas"][0]

@@ -17,6 +17,8 @@ class SGD(Optimizer):
     Polyak 1964; with `nesterov` the direction is g + momentum v (Nesterov 1983, in the form of Sutskever et al. 2013).
     As in PyTorch the learning rate is outside the velocity and the first velocity is g, undampened. With `lr_in_buffer` it
     is inside, v <- momentum v + lr g, as in Keras and scikit-learn: the same until lr changes.
+
+    Differs from PyTorch: lr is 1e-2 where none is given, not 1e-3.
     """
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
@@ -38,11 +40,11 @@ class SGD(Optimizer):
         nesterov: bool = False,
         lr_in_buffer: bool = False,
     ) -> tuple[Any, Any]:
-        if v is None:
-            return g, lr
         if lr_in_buffer:
             g, lr = lr * g, 1.0
-        if t == 1:
+        if v is None:
+            return g, lr
+        if t == 1 or momentum == 0:  # which a schedule may say for a while
             v[...] = g
         else:
             v *= momentum
@@ -52,6 +54,5 @@ class SGD(Optimizer):
     def gain(  # type: ignore[override]
         self, *, lr: float, momentum: float, dampening: float = 0.0, lr_in_buffer: bool = False, **hyper: Any
     ) -> float:
-        if not momentum:
-            return 1.0
-        return (1 - dampening) / (1 - momentum) * (lr if lr_in_buffer else 1)
+        rate = lr if lr_in_buffer else 1.0
+        return rate * (1 - dampening) / (1 - momentum) if momentum else rate

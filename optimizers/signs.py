@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from optimizers.base import Optimizer
+from optimizers.hyper import resolved
 
 
 class Rprop(Optimizer):
@@ -24,11 +25,12 @@ class Rprop(Optimizer):
     metric = False
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
-        (less, more), (least, most) = group["etas"], group["step_sizes"]
+        less, more = etas = resolved("etas", group["etas"], self.steps)
+        least, most = step_sizes = resolved("step_sizes", group["step_sizes"], self.steps)
         if not less < 1 < more:
-            raise ValueError(f"etas must be one factor below 1 and one above, such as (0.5, 1.2), got {group['etas']}")
+            raise ValueError(f"etas must be one factor below 1 and one above, such as (0.5, 1.2), got {etas}")
         if not least < most:
-            raise ValueError(f"step_sizes must be the smallest and the largest, got {group['step_sizes']}")
+            raise ValueError(f"step_sizes must be the smallest and the largest, got {step_sizes}")
         return self.state
 
     def rule(  # type: ignore[override]

@@ -249,7 +249,7 @@ def is_class(labels: Any, classes: int) -> Any:
 @kernel(lambda g, y, logits, labels: (p := softmax(logits)) * (g - np.sum(g * p, axis=-1, keepdims=True)))
 def softmax_error(logits: Any, labels: Any) -> Any:
     """softmax(logits) - one_hot(labels); for the own class as minus the sum of the others, which loses no digits."""
-    e = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
+    e = np.exp(logits - finite_max(logits, -1))  # as in the forward pass, so that capture computes it once
     own = is_class(labels, logits.shape[-1])
     others = np.sum(np.where(own, 0, e), axis=-1, keepdims=True)
     return np.where(own, -others, e) / np.sum(e, axis=-1, keepdims=True)
@@ -262,7 +262,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
     Gradient: softmax(logits) - one_hot(label) (Bishop 2006, section 4.3.4).
     """
     m, log_sum = log_of_sum(logits, -1)
-    own = np.take_along_axis(logits, np.broadcast_to(labels, logits.shape[:-1])[..., None], axis=-1)
+    own = np.sum(np.where(is_class(labels, logits.shape[-1]), logits, 0), axis=-1, keepdims=True)
     return (log_sum + (m - own))[..., 0]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from optimizers.averaging import check_evaluable
 from optimizers.base import tracing
 from tinynet import functional as F
 from tinynet.backend import Array, as_array, get_default_dtype, same_device, to_device
@@ -96,6 +97,7 @@ class Module:
 
     def eval(self) -> Self:
         """Evaluation mode: the output depends on the input and the parameters alone."""
+        check_evaluable(self.parameters())
         return self.train(False)
 
     def zero_grad(self) -> None:

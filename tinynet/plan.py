@@ -61,13 +61,17 @@ class Plan:
 
     def _fold(self) -> None:
         """Compute what depends on shapes alone: the tape has it already."""
+        equal: dict[Any, Traced] = {}
         for call in self.calls:
             if call.out is None or id(self.root(call.out)) in self.changed:
                 continue
             known = all(id(r) in self.places and id(r) not in self.outside for r in self.reads(call))
             fixed = not has_number(call.args) and not is_random(call.function)
             if call.function in FROM_SHAPES or (known and fixed and any(True for _ in parts(call.args))):
-                self.places[id(call.out)] = call.out.value
+                value = self.places[id(call.out)] = call.out.value
+                first = equal.setdefault((value.shape, value.strides, value.dtype, value.tobytes()), call.out)
+                if first is not call.out:
+                    self.same[id(call.out)] = first
         self.calls = [c for c in self.calls if c.out is None or id(c.out) not in self.places]
 
     def _merge(self) -> None:

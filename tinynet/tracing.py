@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from optimizers.base import Optimizer, tracing
+from tinynet.graph import is_recording
 
 
 class Call:
@@ -473,8 +474,6 @@ for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("e
 @contextmanager
 def recording_on(tape: Tape) -> Iterator[None]:
     """While a function is recorded: Tensors show their arrays to the tape, and so do optimizers."""
-    from tinynet.graph import is_recording
-
     mode, optimizer = is_recording.set(tape), tracing.set(tape)
     try:
         yield

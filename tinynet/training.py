@@ -81,8 +81,8 @@ def fit(
     The training step is captured (capture.py): the same bits in less time. A model or loss that cannot be captured is
     trained as it is, and the run has a note that says why. With capture=False every step runs as written below.
 
-    An optimizer that trains at one point and is evaluated at another (EMA, ScheduleFreeSGD) is asked for the other before
-    every evaluation, and at the end.
+    An optimizer that trains at one point and is evaluated at another (EMA, ScheduleFreeSGD) is asked for the other for
+    every evaluation, and leaves it in the model at the end.
 
     >>> from optimizers import Adam
     >>> from tinynet.datasets import moons
@@ -116,6 +116,7 @@ def fit(
         _evaluate_epoch(training, train, val, loss_of, scores)
         for epoch in range(1, epochs + 1):
             _each(callbacks, "on_epoch_begin", training)
+            _point_of(optimizer, "train")
             if isinstance(train_step, Captured):
                 train_step.recheck()
             running_loss = 0.0
@@ -174,7 +175,7 @@ def _scores(model: Any, data: tuple[Any, Any], loss: Callable, metrics: dict[str
 def _mode(model: Any, training: bool) -> Iterator[None]:
     """Training or evaluation mode for a while; afterwards every layer has the mode it had."""
     before = [(module, module.training) for _, module in model.named_modules()]
-    model.train(training)
+    model.train() if training else model.eval()
     try:
         yield
     finally:
@@ -190,10 +191,17 @@ def _evaluate_epoch(
     metrics: dict[str, Callable],
     extra: dict[str, float] | None = None,
 ) -> None:
+    _point_of(training.optimizer, "eval")
     numbers = {f"train/{name}": value for name, value in _scores(training.model, train, loss, metrics).items()}
     if val is not None:
         numbers.update((f"val/{name}", v) for name, v in _scores(training.model, val, loss, metrics).items())
     training.record({**numbers, **(extra or {"lr": training.optimizer.lr})})
+
+
+def _point_of(optimizer: Any, mode: str) -> None:
+    """Put the weights to "train" at or to "eval"uate into the parameters, if the optimizer keeps both (averaging.py)."""
+    if hasattr(optimizer, mode):
+        getattr(optimizer, mode)()
 
 
 def _each(callbacks: Sequence[Any], hook: str, training: Training) -> None:

@@ -339,7 +339,7 @@ MISTAKES = {
     "moons --hidden 64,-1": "hidden layers must have at least 1 unit each, got 64,-1",
     "moons --dropout 1.5": "dropout must be in [0, 1), got 1.5",
     "moons --dropout nan": "dropout must be in [0, 1), got nan",
-    "moons --momentum 0.9": "momentum is for sgd; adam has its own averages",
+    "moons --momentum 0.9": "momentum is for sgd and rmsprop; adam has its own averages",
     "moons --optimizer sgd --momentum 1": "momentum must lie in [0, 1), got 1.0",
     "moons --l1 -1": "l1 must be non-negative and finite, got -1.0",
     "moons --l2 nan": "l2 must be non-negative and finite, got nan",

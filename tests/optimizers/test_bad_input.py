@@ -1,12 +1,36 @@
-"""Bad input: every refusal comes early, has the right type, names the argument and its value, and says what to do."""
+"""Bad input: every refusal comes early, has the right type, names the argument and its value, and says what to do.
+
+PyTorch takes much of it silently (a learning rate of nan, momentum 1.5, a misspelt name in a group, integer parameters,
+a parameter that is given twice, the state of other parameters); here nothing of that passes.
+"""
 
 import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from every import EVERY, suited
 
-from optimizers import L1, L2, SGD, Adam, AdamW, Constant, ElasticNet
+from optimizers import (
+    L1,
+    L2,
+    SGD,
+    AdaBelief,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Constant,
+    ElasticNet,
+    Lion,
+    Muon,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
+from optimizers.projections import Box
 
 
 def P(values=(1.0, 2.0), **more):
@@ -57,6 +81,40 @@ CASES = [
     (lambda: Adam([{"params": [P()], "betas": (1, 2, 3)}]), TypeError, r"betas must be a tuple of 2 .*, got \(1, 2, 3\)"),
     (lambda: Adam([P()], eps=0), ValueError, r"eps must lie in \(0, inf\), got 0"),
     (lambda: Adam([P()], eps=-1e-8), ValueError, r"eps must lie in \(0, inf\), got -1e-08"),
+    (lambda: Adagrad([P()], lr_decay=-0.1), ValueError, r"lr_decay must lie in \[0, inf\), got -0.1"),
+    (lambda: Adagrad([P()], initial_accumulator_value=-1), ValueError, r"initial_accumulator_value must lie in \[0, inf\)"),
+    (lambda: Adagrad([P()], eps=0), ValueError, r"eps must lie in \(0, inf\), got 0"),
+    (lambda: Adadelta([P()], rho=1), ValueError, r"rho must lie in \[0, 1\), got 1"),
+    (lambda: Adadelta([P()], rho=-0.1), ValueError, r"rho must lie in \[0, 1\), got -0.1"),
+    (lambda: Adadelta([P()], eps=math.nan), ValueError, r"eps must lie in \(0, inf\), got nan"),
+    (lambda: RMSprop([P()], alpha=5), ValueError, r"alpha must lie in \[0, 1\), got 5"),
+    (lambda: RMSprop([P()], alpha=1), ValueError, r"alpha must lie in \[0, 1\), got 1"),
+    (lambda: RMSprop([P()], momentum=1.5), ValueError, r"momentum must lie in \[0, 1\), got 1.5"),
+    (lambda: RMSprop([P()], momentum=True), TypeError, "momentum must be a number or a schedule, got True"),
+    (lambda: RMSprop([P()], eps=0), ValueError, r"eps must lie in \(0, inf\), got 0"),
+    (lambda: Adamax([P()], betas=(0.9, 1)), ValueError, r"betas must lie in \[0, 1\), got 1"),
+    (lambda: Adamax([P()], eps=0), ValueError, r"eps must lie in \(0, inf\), got 0"),
+    (lambda: NAdam([P()], momentum_decay=-1), ValueError, r"momentum_decay must lie in \[0, inf\), got -1"),
+    (lambda: RAdam([P()], betas=(0.9, 1.0)), ValueError, r"betas must lie in \[0, 1\), got 1.0"),
+    (lambda: AdaBelief([P()], eps=0), ValueError, r"eps must lie in \(0, inf\), got 0"),
+    (lambda: Lion([P()], betas=(0.9, 1.1)), ValueError, r"betas must lie in \[0, 1\), got 1.1"),
+    (
+        lambda: Rprop([P()], etas=(1.2, 0.5)),
+        ValueError,
+        r"etas must be one factor below 1 and one above.* got \(1.2, 0.5\)",
+    ),
+    (lambda: Rprop([P()], etas=(0.5, 1)), ValueError, r"etas must be one factor below 1 and one above.* got \(0.5, 1.0\)"),
+    (lambda: Rprop([P()], etas=(0, 1.2)), ValueError, r"etas must lie in \(0, inf\), got 0"),
+    (lambda: Rprop([P()], etas=1.2), TypeError, r"etas must be a tuple of 2 numbers such as \(0.5, 1.2\), got 1.2"),
+    (
+        lambda: Rprop([P()], step_sizes=(1, 1e-3)),
+        ValueError,
+        r"step_sizes must be the smallest and the largest, got \(1.0, ",
+    ),
+    (lambda: Rprop([P()], step_sizes=(0, 1)), ValueError, r"step_sizes must lie in \(0, inf\), got 0"),
+    (lambda: SGD([P()], momentum=0.9, nesterov="yes"), TypeError, "nesterov must be True or False, got 'yes'"),
+    (lambda: Adam([P()], amsgrad=0.9), TypeError, "amsgrad must be True or False, got 0.9"),
+    (lambda: Adam([{"params": [P()], "amsgrad": None}]), TypeError, "amsgrad must be True or False, got None"),
     # names
     (lambda: SGD([P()], lrr=0.1), TypeError, r"SGD has no hyperparameter 'lrr'; it has \['dampening', 'lr', 'lr_in"),
     (
@@ -66,6 +124,14 @@ CASES = [
     ),
     (lambda: SGD([{"params": [P()], "lrr": 0.1}]), TypeError, r"SGD has no hyperparameter 'lrr'; a group may set \["),
     (lambda: SGD([{"lr": 0.1}]), TypeError, r"a group needs its parameters: .*got only \['lr'\]"),
+    (
+        lambda: RMSprop([P()], rho=0.9),
+        TypeError,
+        r"^RMSprop has no hyperparameter 'rho'; it has \['alpha', 'centered', 'eps', 'eps_inside', 'lr', 'lr_in_buffer', "
+        r"'momentum', 'weight_decay'\]$",
+    ),
+    (lambda: Lion([P()], eps=1e-8), TypeError, "Lion has no hyperparameter 'eps'"),
+    (lambda: SGD([P()], clip=1.0), TypeError, r"clip must be a rule such as ClipNorm\(1.0\), got 1.0"),
     (lambda: SGD([P()], on_nonfinite="stop"), ValueError, "on_nonfinite must be 'raise', 'skip' or 'ignore', got 'stop'"),
     # parameters
     (lambda: SGD([]), ValueError, "there are no parameters to optimize.*generator used up"),
@@ -75,6 +141,7 @@ CASES = [
     (lambda: SGD({P}), TypeError, r"must be a list of tensors .*got set"),
     (lambda: SGD(np.zeros(3)), TypeError, r"must be a list of tensors .*got ndarray"),
     (lambda: SGD({"params": [P()]}), TypeError, r"must be a list of tensors .*got dict"),
+    (lambda: SGD(3), TypeError, r"must be a list of tensors .*got int: pass model.parameters\(\)"),
     (lambda: SGD("weights"), TypeError, r"must be a list of tensors .*got str"),
     (lambda: SGD(None), TypeError, r"must be a list of tensors .*got NoneType: pass model.parameters\(\)"),
     (lambda: SGD(object()), TypeError, r"must be a list of tensors .*got object: pass model.parameters\(\)"),
@@ -96,7 +163,18 @@ CASES = [
         ValueError,
         r"two groups have a parameter named 'w': pass \(name, parameter\) pairs with other names",
     ),
-    # penalties
+    # penalties and projections
+    (
+        lambda: Lion([P()], penalty=L1(0.1)),
+        ValueError,
+        '^Lion does not weigh a gradient by its size, .* pass mode="coupled"',
+    ),
+    (lambda: Rprop([P()], penalty=L1(0.1)), ValueError, "^Rprop does not weigh a gradient by its size"),
+    (lambda: Muon([P([[1.0]])], penalty=L1(0.1)), ValueError, "^Muon does not weigh a gradient by its size"),
+    (lambda: SGD([P()], projection=1.0), TypeError, "projection must be MaxNorm, NonNegative or Box, got 1.0"),
+    (lambda: SGD([P()], projection=Box), TypeError, "projection must be MaxNorm, NonNegative or Box, got <class"),
+    (lambda: SGD([P()], projection=L1(0.1)), TypeError, "projection must be MaxNorm, NonNegative or Box, got L1"),
+    (lambda: SGD([P()], penalty=Box(0, 1)), TypeError, "penalty must be L1, L2 or ElasticNet, got Box"),
     (lambda: L1(-1), ValueError, "L1: the strength l1 must be non-negative and finite, got -1"),
     (lambda: L2(math.nan), ValueError, "L2: the strength l2 must be non-negative and finite, got nan"),
     (lambda: ElasticNet(0, math.inf), ValueError, "ElasticNet: the strength l2 must be non-negative and finite, got inf"),
@@ -158,3 +236,174 @@ def test_a_refused_group_leaves_the_optimizer_as_it_was(bad):
     assert len(opt.param_groups) == 1
     assert list(opt.state_dict()["updates"]) == ["parameter 0"]
     opt.add_param_group({"params": [P()]})
+
+
+# The same of every optimizer --------------------------------------------------------------------------------------------
+
+
+def made(name, lr=0.1, shape=(2,)):
+    """(optimizer, its parameter w)"""
+    p = P(np.ones(suited(name, [shape])[0]))
+    return EVERY[name]([("w", p)], lr=lr), p
+
+
+def stepped(opt, p):
+    p.grad = np.full(p.data.shape, 0.5)
+    opt.step()
+
+
+every_optimizer = pytest.mark.parametrize("name", EVERY)
+BAD_RATES = [
+    (-1, ValueError, r"lr must lie in \[0, inf\), got -1"),
+    (math.nan, ValueError, r"lr must lie in \[0, inf\), got nan"),
+    (math.inf, ValueError, r"lr must lie in \[0, inf\), got inf"),
+    (True, TypeError, "lr must be a number or a schedule, got True"),
+    ("0.1", TypeError, "lr must be a number or a schedule, got '0.1'"),
+    (None, TypeError, "lr must be a number or a schedule, got None"),
+]
+
+
+@every_optimizer
+@pytest.mark.parametrize(("lr", "error", "message"), BAD_RATES)
+def test_a_bad_rate_is_refused_wherever_it_is_said(name, lr, error, message):
+    """In the constructor, by a schedule, in a group, by the setter, and in a group of an optimizer in use."""
+    opt, p = made(name)
+    stepped(opt, p)
+    another = {"params": [P(np.ones(p.data.shape))], "lr": lr}
+    ways = [
+        lambda: made(name, lr=lr),
+        lambda: made(name, lr=lambda k: lr),
+        lambda: opt.add_param_group(another),
+        lambda: setattr(opt, "lr", lr),
+        lambda: setattr(opt, "lr", lambda k: lr),
+    ]
+    for way in ways:
+        with pytest.raises(error, match=message):
+            way()
+        assert opt.lr == 0.1
+        stepped(opt, p)
+    before = p.data.tobytes()
+    opt.param_groups[0]["lr"] = lr
+    with pytest.raises(error, match=message):
+        stepped(opt, p)
+    assert p.data.tobytes() == before
+
+
+@every_optimizer
+@pytest.mark.parametrize("late", [-0.5, math.nan, math.inf])
+def test_a_bad_rate_that_a_schedule_says_later_stops_that_step(name, late):
+    opt, p = made(name, lr=lambda k: [0.1, 0.1, late][k])
+    stepped(opt, p)
+    stepped(opt, p)
+    before = p.data.tobytes()
+    with pytest.raises(ValueError, match=rf"lr must lie in \[0, inf\), got {late}"):
+        stepped(opt, p)
+    assert p.data.tobytes() == before
+    assert opt.steps == 2
+
+
+@every_optimizer
+def test_a_misspelt_name_is_refused(name):
+    opt, p = made(name)
+    with pytest.raises(TypeError, match="has no hyperparameter 'lrr'; it has "):
+        EVERY[name]([p], lrr=0.1)
+    with pytest.raises(TypeError, match="has no hyperparameter 'lrr'; a group may set "):
+        opt.add_param_group({"params": [P(np.ones(p.data.shape))], "lrr": 0.1})
+    assert len(opt.param_groups) == 1
+
+
+@every_optimizer
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        (lambda p: p, TypeError, "must be a list of tensors"),
+        (lambda p: {1}, TypeError, "must be a list of tensors .*got set"),
+        (lambda p: np.zeros(3), TypeError, "must be a list of tensors .*got ndarray"),
+        (lambda p: [], ValueError, "there are no parameters to optimize"),
+        (lambda p: used_up(), ValueError, "there are no parameters to optimize.*generator used up"),
+        (lambda p: [p, p], ValueError, "parameter 1 is given twice and would move twice"),
+        (lambda p: [{"params": [p]}, {"params": [p]}], ValueError, "parameter 'parameter 1' is already in another group"),
+        (lambda p: [P([[1, 2]])], TypeError, "only floating-point parameters can be optimized, got dtype int64"),
+        (lambda p: [P([[1.0]], requires_grad=False)], TypeError, "does not require a gradient"),
+    ],
+)
+def test_bad_parameters_are_refused(name, bad, error, message):
+    p = P(np.ones(suited(name, [(2,)])[0]))
+    with pytest.raises(error, match=message):
+        EVERY[name](bad(p))
+
+
+@every_optimizer
+def test_a_parameter_that_was_given_another_shape_is_refused(name):
+    opt, p = made(name)
+    stepped(opt, p)
+    p.data = np.ones((3, 3))
+    with pytest.raises(
+        ValueError, match=r"parameter 'w' changed its shape from .* to \(3, 3\).*make the optimizer afterwards"
+    ):
+        stepped(opt, p)
+
+
+@every_optimizer
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(name):
+    opt, p = made(name)
+    stepped(opt, p)
+    saved = opt.state_dict()
+    larger, q = made(name, shape=(3,))
+    stepped(larger, q)
+    other = P(np.ones(p.data.shape))
+    elsewhere = EVERY[name]([("v", other)])
+    stepped(elsewhere, other)
+    for bad, message in (
+        ({**saved, "optimizer": "Elephant"}, "the state is of Elephant, this optimizer is "),
+        (elsewhere.state_dict(), r"the state is of other parameters: \['v', 'w'\] are only in one of the two"),
+        ({**saved, "hyper": []}, "the state has 0 groups, this optimizer has 1"),
+        ({"w": np.ones(2)}, "^this is not the state of an optimizer: it has no 'hyper'"),
+        ({key: value for key, value in saved.items() if key != "steps"}, "it has no 'steps'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            opt.load_state_dict(bad)
+    if saved["state"]:
+        with pytest.raises(ValueError, match=r"of 'w': this optimizer has shape .*2\,?\), the state .*3\,?\)"):
+            opt.load_state_dict(larger.state_dict())
+        with pytest.raises(ValueError, match="the state has no .* of 'w'"):
+            opt.load_state_dict({**saved, "state": {}})
+    again = opt.state_dict()
+    assert again["steps"] == 1
+    assert again["hyper"] == saved["hyper"]
+    assert all(np.array_equal(again["state"][key]["w"], of["w"]) for key, of in saved["state"].items())
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    for name in EVERY:
+        state = made(name)[0].state_dict()
+        for other in EVERY:
+            opt = made(other)[0]
+            if opt.state_dict()["optimizer"] != state["optimizer"]:
+                with pytest.raises(ValueError, match=r"the state (is of .*, this optimizer is|has no|has shape)"):
+                    opt.load_state_dict(state)
+
+
+@every_optimizer
+def test_a_bad_gradient_is_refused_before_anything_moves(name):
+    opt, p = made(name)
+    stepped(opt, p)
+    before = p.data.tobytes()
+    for bad, message in (
+        (np.ones((5, 5)), r"the gradient of 'w' has shape \(5, 5\)"),
+        (np.full(p.data.shape, np.nan), "has a nan"),
+    ):
+        p.grad = bad
+        with pytest.raises((ValueError, FloatingPointError), match=message):
+            opt.step()
+        assert p.data.tobytes() == before
+
+
+def test_a_step_where_the_weights_to_be_evaluated_are_in_place_is_refused():
+    opt, p = made("schedule-free sgd")
+    stepped(opt, p)
+    opt.eval()
+    with pytest.raises(
+        RuntimeError, match=r"^step\(\) while the parameters hold the weights to be evaluated: call optimizer.tr"
+    ):
+        opt.step()

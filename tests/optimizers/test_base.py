@@ -11,17 +11,33 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from every import EVERY, suited
 
 import optimizers.base
-from optimizers import L1, L2, SGD, Adam, AdamW, ElasticNet, NonfiniteGradientError, Optimizer
+from optimizers import (
+    L1,
+    L2,
+    SGD,
+    AdaBelief,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    ElasticNet,
+    Lion,
+    Muon,
+    NAdam,
+    NonfiniteGradientError,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+)
 
-MAKERS = {
-    "sgd": lambda ps, **kw: SGD(ps, lr=0.1, **kw),
-    "nesterov": lambda ps, **kw: SGD(ps, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1, **kw),
-    "adam": lambda ps, **kw: Adam(ps, lr=0.1, weight_decay=0.1, **kw),
-    "adamw_l1": lambda ps, **kw: AdamW(ps, lr=0.1, penalty=L1(0.01), **kw),
-}
-every_optimizer = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+every_optimizer = pytest.mark.parametrize("name", EVERY)
 
 
 def parameter(values, dtype="float64"):
@@ -86,11 +102,12 @@ def test_a_gradient_in_an_array_of_its_own_is_left_alone():
 
 
 @every_optimizer
-def test_a_new_array_in_data_is_taken_back(make):
-    ps, twins = random_parameters((3, 2), (4,)), random_parameters((3, 2), (4,))
-    opt, twin_opt = make(ps), make(twins)
-    train(opt, ps, 2)
-    train(twin_opt, twins, 2)
+def test_a_new_array_in_data_is_taken_back(name):
+    shapes = suited(name, [(3, 2), (4,)])
+    ps, twins = random_parameters(*shapes), random_parameters(*shapes)
+    opt, twin_opt = EVERY[name](ps), EVERY[name](twins)
+    train(opt, ps, 3)
+    train(twin_opt, twins, 3)
     view = ps[0].data
     ps[0].data = np.full((3, 2), 7.0)
     twins[0].data[...] = 7.0
@@ -127,24 +144,25 @@ def test_a_gradient_of_another_shape_is_an_error_and_is_not_broadcast():
 
 
 @every_optimizer
-def test_slices_of_any_size_give_the_same_bits(make, monkeypatch):
+def test_slices_of_any_size_give_the_same_bits(name, monkeypatch):
     results = []
     for size in (1, 7, 1000, optimizers.slab.SLICE):
         monkeypatch.setattr(optimizers.slab, "SLICE", size)
-        ps = random_parameters((17, 5), (1,), (), (40, 31), dtype="float32")
-        opt = make(ps)
-        train(opt, ps, 4)
+        ps = random_parameters(*suited(name, [(17, 5), (1,), (), (30, 31)]), dtype="float32")
+        opt = EVERY[name](ps)
+        train(opt, ps, 3)
         results.append(bits(ps))
     assert all(result == results[0] for result in results)
 
 
 @every_optimizer
-def test_together_or_each_alone_gives_the_same_bits(make):
-    ps, alone = random_parameters((17, 5), (3,), ()), random_parameters((17, 5), (3,), ())
-    opt = make(ps)
+def test_together_or_each_alone_gives_the_same_bits(name):
+    shapes = suited(name, [(17, 5), (3,), ()])
+    ps, alone = random_parameters(*shapes), random_parameters(*shapes)
+    opt = EVERY[name](ps)
     train(opt, ps, 5)
     for i, p in enumerate(alone):
-        single = make([p])
+        single = EVERY[name]([p])
         for k in range(5):
             p.grad = np.random.default_rng((1, k, i)).standard_normal(p.data.shape)
             single.step()
@@ -160,10 +178,11 @@ def test_two_optimizers_may_take_turns_on_a_parameter():
     assert p.data.tolist() == [-12.0]
 
 
+@every_optimizer
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
-def test_a_copy_goes_on_moving_its_own_parameters(how):
-    ps = random_parameters((3, 2), (4,))
-    opt = Adam(ps, lr=0.1)
+def test_a_copy_goes_on_moving_its_own_parameters(name, how):
+    ps = random_parameters(*suited(name, [(3, 2), (4,)]))
+    opt = EVERY[name](ps)
     train(opt, ps, 3)
     ps[0].data = ps[0].data + 1  # not taken back yet
     copies, copied = how((ps, opt))
@@ -185,22 +204,47 @@ def test_mixed_dtypes_stay_what_they_are():
     assert bits(single) == bits(alone)  # a NumPy float64 as a setting does not bring float64 arithmetic in
 
 
+@every_optimizer
+def test_float32_stays_float32_and_so_does_every_state(name):
+    ps = random_parameters(*suited(name, [(5, 3), ()]), dtype="float32")
+    opt = EVERY[name](ps)
+    train(opt, ps, 5)
+    assert {p.data.dtype.name for p in ps} == {"float32"}
+    assert {a.dtype.name for of in opt.state_dict()["state"].values() for a in of.values()} <= {"float32"}
+    opt.eval()
+    assert {p.data.dtype.name for p in ps} == {"float32"}
+
+
+@every_optimizer
+def test_float32_and_float64_move_alike(name):
+    """What is computed in float32 is the same rule: no step is lost, or taken with another constant."""
+    shapes = suited(name, [(5, 3), (4,)])
+    single, double = random_parameters(*shapes, dtype="float32"), random_parameters(*shapes)
+    for ps in (single, double):
+        train(EVERY[name](ps), ps, 20)
+    for p, q in zip(single, double, strict=True):
+        assert np.allclose(p.data, q.data, rtol=1e-5, atol=1e-5)
+
+
 # Gradients that are not there -----------------------------------------------------------------------------------------
 
 
-def test_no_gradient_means_no_move_and_no_update_counted():
-    ps, alone = random_parameters((3,), (2,), (4,)), random_parameters((3,), (2,), (4,))
-    opt = AdamW([("a", ps[0]), ("b", ps[1]), ("c", ps[2])], lr=0.1)
-    only_b = AdamW([alone[1]], lr=0.1)
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "lookahead"])
+def test_no_gradient_means_no_move_and_no_update_counted(name):
+    """Lookahead looks back every k steps of its own, whoever moved in them."""
+    shapes = suited(name, [(3,), (2,), (4,)])
+    ps, alone = random_parameters(*shapes), random_parameters(*shapes)
+    opt = EVERY[name]([("a", ps[0]), ("b", ps[1]), ("c", ps[2])])
+    only_b = EVERY[name]([alone[1]])
     for k in range(6):
         for i, p in enumerate(ps):
-            p.grad = None if i == 1 and k in (0, 3, 4) else np.full(p.data.shape, k + 1.0)
+            p.grad = None if i == 1 and k in (0, 3, 4) else np.full(p.data.shape, (-1.0) ** k * (k + 1.0))
         before = ps[1].data.copy()
         opt.step()
         if ps[1].grad is None:
             assert np.array_equal(ps[1].data, before)  # not even weight decay
         else:
-            alone[1].grad = np.full(2, k + 1.0)
+            alone[1].grad = np.full(shapes[1], (-1.0) ** k * (k + 1.0))
             only_b.step()
     assert opt.state_dict()["updates"] == {"a": 6, "b": 3, "c": 6}
     assert bits([ps[1]]) == bits([alone[1]])  # its bias correction counts its own updates
@@ -323,14 +367,42 @@ def test_momentum_that_comes_too_late_is_an_error_not_ignored():
     assert p.data.tolist() == [0.0]
 
 
-def test_momentum_may_be_taken_away():
+@pytest.mark.parametrize(
+    ("kind", "options", "without"),
+    [
+        (SGD, {"momentum": 0.5}, {"momentum": 0.0}),
+        (RMSprop, {"momentum": 0.5}, {"momentum": 0.0}),
+        (RMSprop, {"momentum": 0.5, "centered": True}, {"momentum": 0.0}),
+        (RMSprop, {"momentum": 0.5, "centered": True}, {"momentum": 0.0, "centered": False}),
+        (Adam, {"amsgrad": True, "betas": (0.5, 0.5)}, {"amsgrad": False}),
+    ],
+)
+def test_what_has_a_state_of_its_own_may_be_taken_away(kind, options, without):
+    """Once taken away, it makes no difference what was in that state."""
+    ps, plain = random_parameters((4,)), random_parameters((4,))
+    opt, other = kind(ps, lr=0.1, **options), kind(plain, lr=0.1, **{**options, **without})
+    train(opt, ps, 3)
+    train(other, plain, 3)
+    ps[0].data[...] = plain[0].data
+    opt.param_groups[0].update(without)
+    train(opt, ps, 3)
+    train(other, plain, 3)
+    assert np.allclose(ps[0].data, plain[0].data, rtol=1e-14)
+
+
+@pytest.mark.parametrize("options", [{}, {"centered": True}])
+def test_the_buffer_of_rmsprop_is_kept_while_a_schedule_says_momentum_zero(options):
+    """b <- momentum b + g / size holds with momentum 0 too: the next step starts from this one's b."""
     p = parameter([0.0])
-    opt = SGD([p], lr=1.0, momentum=0.5)
-    p.grad = np.ones(1)
-    opt.step()
-    opt.param_groups[0]["momentum"] = 0.0
-    opt.step()
-    assert p.data.tolist() == [-2.0]
+    opt = RMSprop([p], lr=1.0, momentum=lambda k: 0.0 if k < 2 else 0.5, alpha=0.5, eps=1e-12, **options)
+    square, mean, b, expected = 0.0, 0.0, 0.0, 0.0
+    for k, g in enumerate([1.0, 3.0, -2.0, 1.0]):
+        p.grad = np.array([g])
+        opt.step()
+        square, mean = (square + g * g) / 2, (mean + g) / 2
+        b = (0.0 if k < 2 else 0.5) * b + g / (square - mean * mean if options else square) ** 0.5
+        expected -= b
+        assert p.data.item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_add_param_group_in_the_middle():
@@ -357,32 +429,69 @@ def test_a_group_may_be_a_generator_and_a_single_parameter():
 @pytest.mark.parametrize(
     ("make", "key"),
     [(lambda ps, **kw: SGD(ps, momentum=kw.pop("momentum", 0.5), **kw), k) for k in ("lr", "momentum", "weight_decay")]
-    + [(lambda ps, **kw: SGD(ps, momentum=0.5, **kw), "dampening"), (AdamW, "lr"), (AdamW, "weight_decay"), (Adam, "eps")],
+    + [(lambda ps, **kw: SGD(ps, momentum=0.5, **kw), "dampening"), (AdamW, "lr"), (AdamW, "weight_decay"), (Adam, "eps")]
+    + [(Adagrad, "lr"), (Adagrad, "lr_decay"), (Adagrad, "eps"), (Adadelta, "lr"), (Adadelta, "rho"), (Adadelta, "eps")]
+    + [(RMSprop, "lr"), (RMSprop, "alpha"), (RMSprop, "momentum"), (Adamax, "lr"), (Adamax, "eps"), (NAdam, "lr")]
+    + [(NAdam, "momentum_decay"), (RAdam, "lr"), (AdaBelief, "eps"), (AdaBelief, "weight_decay"), (Lion, "lr")]
+    + [(Lion, "weight_decay"), (Muon, "lr"), (Muon, "momentum"), (Muon, "weight_decay"), (ScheduleFreeSGD, "lr")]
+    + [(ScheduleFreeAdamW, "lr"), (ScheduleFreeAdamW, "eps"), (ScheduleFreeAdamW, "weight_decay")],
 )
 def test_any_number_may_be_a_schedule(make, key):
     def schedule(k):
         return 0.05 + 0.1 * k
 
-    ps, by_hand = random_parameters((3,)), random_parameters((3,))
+    ps, by_hand = random_parameters((2, 3)), random_parameters((2, 3))
     opt, same = make(ps, **{key: schedule}), make(by_hand, **{key: schedule(0)})
     for k in range(5):
         same.param_groups[0][key] = schedule(k)
         train(opt, ps, 1)
         train(same, by_hand, 1)
     assert bits(ps) == bits(by_hand)
-    fixed = random_parameters((3,))
+    fixed = random_parameters((2, 3))
     train(make(fixed, **{key: schedule(0)}), fixed, 5)
     assert bits(fixed) != bits(ps)
 
 
-def test_each_of_a_pair_may_be_a_schedule():
-    ps, by_hand = random_parameters((3,)), random_parameters((3,))
-    opt, same = Adam(ps, betas=(lambda k: 0.5 + 0.1 * k, 0.9)), Adam(by_hand)
+@pytest.mark.parametrize(
+    ("kind", "key", "pair"),
+    [(kind, "betas", lambda k: (0.9 - 0.2 * k, 0.9)) for kind in (Adam, AdamW, Adamax, NAdam, RAdam, AdaBelief)]
+    + [
+        (Lion, "betas", lambda k: (0.9 if k < 2 else 0.0, 0.1)),
+        (Rprop, "etas", lambda k: (0.5 + 0.1 * k, 1.2 + k)),
+        (Rprop, "step_sizes", lambda k: (0.01 * (k + 1), 1.0 + k)),
+    ],
+)
+def test_each_of_a_pair_may_be_a_schedule(kind, key, pair):
+    ps, by_hand, fixed = random_parameters((3,)), random_parameters((3,)), random_parameters((3,))
+    opt = kind(ps, **{key: tuple((lambda k, i=i: pair(k)[i]) for i in range(2))})
+    same = kind(by_hand, **{key: pair(0)})
     for k in range(4):
-        same.param_groups[0]["betas"] = (0.5 + 0.1 * k, 0.9)
+        same.param_groups[0][key] = pair(k)
         train(opt, ps, 1)
         train(same, by_hand, 1)
     assert bits(ps) == bits(by_hand)
+    train(kind(fixed, **{key: pair(0)}), fixed, 4)
+    assert bits(fixed) != bits(ps)
+
+
+def test_a_pair_that_becomes_one_number_is_refused_before_anything_moves():
+    p = parameter([1.0])
+    opt = Adam([p])
+    opt.param_groups[0]["betas"] = 0.9
+    p.grad = np.ones(1)
+    with pytest.raises(TypeError, match=r"betas must be a tuple of 2 numbers such as \(0.9, 0.999\), got 0.9"):
+        opt.step()
+    assert p.data.tolist() == [1.0]
+
+
+def test_weight_decay_that_comes_later_beside_an_l2_penalty_is_refused():
+    p = parameter([1.0])
+    opt = SGD([p], penalty=L2(0.1))
+    opt.param_groups[0]["weight_decay"] = 0.1
+    p.grad = np.ones(1)
+    with pytest.raises(ValueError, match="weight_decay=0.1 and an L2 penalty are the same thing and would count twice"):
+        opt.step()
+    assert p.data.tolist() == [1.0]
 
 
 def test_lr_is_what_the_next_step_uses():
@@ -432,15 +541,56 @@ def test_penalty_value_adds_up_groups_and_weight_decay():
     assert SGD([parameter([1.0])]).penalty_value() == 0.0
 
 
-def test_defaults():
-    def settings(kind):
-        group = kind([parameter([1.0])]).param_groups[0]
-        return {k: v for k, v in group.items() if k not in ("params", "names", "penalty", "projection")}
+def defaults_of(kind):
+    group = kind([parameter([[1.0]])]).param_groups[0]
+    return {k: v for k, v in group.items() if k not in ("params", "names", "penalty", "projection")}
 
-    plain = {"lr": 0.01, "momentum": 0.0, "dampening": 0.0, "nesterov": False, "lr_in_buffer": False, "weight_decay": 0.0}
-    dialect = {"amsgrad": False, "debias_max": False, "eps_hat": False}
-    adam = {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, **dialect, "weight_decay": 0.0}
-    assert (settings(SGD), settings(Adam), settings(AdamW)) == (plain, adam, {**adam, "weight_decay": 0.01})
+
+ADAM = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+DEFAULTS = {
+    SGD: {"lr": 1e-2, "momentum": 0.0, "dampening": 0.0, "nesterov": False, "weight_decay": 0.0},
+    Adagrad: {"lr": 1e-2, "lr_decay": 0.0, "initial_accumulator_value": 0.0, "eps": 1e-10, "weight_decay": 0.0},
+    Adadelta: {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.0},
+    RMSprop: {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "centered": False, "weight_decay": 0.0},
+    Adam: {**ADAM, "amsgrad": False},
+    AdamW: {**ADAM, "amsgrad": False, "weight_decay": 1e-2},
+    Adamax: {**ADAM, "lr": 2e-3},
+    NAdam: {**ADAM, "lr": 2e-3, "momentum_decay": 4e-3},
+    RAdam: ADAM,
+    Rprop: {"lr": 1e-2, "etas": (0.5, 1.2), "step_sizes": (1e-6, 50.0), "weight_decay": 0.0},
+    Muon: {
+        "lr": 1e-3,
+        "momentum": 0.95,
+        "nesterov": True,
+        "ns_coefficients": (3.4445, -4.7750, 2.0315),
+        "ns_steps": 5,
+        "eps": 1e-7,
+        "match_rms_adamw": False,
+        "weight_decay": 0.1,
+    },
+    Lion: {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0},
+    AdaBelief: {**ADAM, "eps": 1e-16},
+    ScheduleFreeSGD: {"lr": 1.0, "momentum": 0.9, "weight_decay": 0.0},
+    ScheduleFreeAdamW: {**ADAM, "lr": 2.5e-3},
+}
+DIALECTS = {"lr_in_buffer": False, "eps_inside": False, "eps_hat": False, "debias_max": False}
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_defaults(kind):
+    assert {k: v for k, v in defaults_of(kind).items() if k not in DIALECTS} == DEFAULTS[kind]
+    assert {k: v for k, v in defaults_of(kind).items() if k in DIALECTS}.items() <= DIALECTS.items()
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in DEFAULTS if kind not in (Lion, AdaBelief, ScheduleFreeSGD, ScheduleFreeAdamW)]
+)
+def test_defaults_are_those_of_torch(kind):
+    torch = pytest.importorskip("torch", reason="compares with PyTorch directly; the table above needs no torch")
+    ours, theirs = DEFAULTS[kind], getattr(torch.optim, kind.__name__)([torch.zeros(1, 1)]).defaults
+    different = {key for key in ours if key in theirs and ours[key] != theirs[key]}
+    assert different == ({"lr"} if kind is SGD else set())
+    assert ours.keys() - theirs.keys() <= {"weight_decay", "match_rms_adamw"}
 
 
 def test_repr_shows_the_settings():
@@ -477,17 +627,26 @@ def through_json(state):
     return {**json.loads(json.dumps(state)), "state": arrays}
 
 
+def through_a_checkpoint(state, folder):
+    callbacks = pytest.importorskip("monitor.callbacks", reason="the optimizers are usable without the monitor")
+    holder = SimpleNamespace(state_dict=dict), SimpleNamespace(state_dict=lambda: state)
+    callbacks.save_checkpoint(folder / "checkpoints", state["steps"], 1, *holder, {})
+    return callbacks.load_checkpoint(folder, state["steps"])["optimizer"]
+
+
 @every_optimizer
 @pytest.mark.parametrize("reverse", [False, True], ids=["same order", "other order"])
-def test_a_state_of_step_37_goes_on_with_the_same_bits(make, reverse):
-    shapes = (5, 3), (4,), (), (1,)
+@pytest.mark.parametrize("through", ["json", "a checkpoint"])
+def test_a_state_of_step_37_goes_on_with_the_same_bits(name, reverse, through, tmp_path):
+    shapes = suited(name, [(5, 3), (4,), (), (1,)])
     ps = random_parameters(*shapes)
-    opt = make(named(ps))
+    opt = EVERY[name](named(ps))
     train(opt, ps, 37)
-    saved = through_json(opt.state_dict())
+    state = opt.state_dict()
+    saved = through_json(state) if through == "json" else through_a_checkpoint(state, tmp_path)
     later = [SimpleNamespace(data=p.data.copy(), grad=None) for p in ps]
     pairs = named(later)
-    resumed = make(pairs[::-1] if reverse else pairs)
+    resumed = EVERY[name](pairs[::-1] if reverse else pairs)
     resumed.load_state_dict(saved)
     train(opt, ps, 50)
     train(resumed, later, 50)
@@ -495,9 +654,10 @@ def test_a_state_of_step_37_goes_on_with_the_same_bits(make, reverse):
     assert bits(later) == bits(ps)
 
 
-def test_a_state_is_a_copy_both_ways():
-    ps = random_parameters((3,))
-    opt = Adam(ps)
+@every_optimizer
+def test_a_state_is_a_copy_both_ways(name):
+    ps = random_parameters(*suited(name, [(3,)]))
+    opt = EVERY[name](ps)
     train(opt, ps, 2)
     saved = opt.state_dict()
     frozen = pickle.dumps(saved)
