@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import optimizers.lbfgs
+import optimizers.line_search
 from optimizers import EMA, L1, L2, ElasticNet, NonfiniteGradientError
 from optimizers.clipping import ClipNorm
 from optimizers.landscapes import LANDSCAPES, Landscape, beale, himmelblau, quadratic, rosenbrock, saddle
-from optimizers.lbfgs import LBFGS, Place, Trial, cubic_minimum, flat_enough, strong_wolfe, too_high, two_loop
+from optimizers.lbfgs import LBFGS, Place, two_loop
+from optimizers.line_search import Trial, cubic_minimum, flat_enough, strong_wolfe, too_high
 from optimizers.projections import NonNegative
 from optimizers.trajectories import descend
 
@@ -200,10 +201,10 @@ HARD_LINES = {
 @pytest.mark.parametrize("function", HARD_LINES.values(), ids=HARD_LINES.keys())
 def test_the_hard_lines_of_more_and_thuente(function, first, c2, monkeypatch):
     """Moré & Thuente 1994, section 5: from far too short and far too long first lengths."""
-    monkeypatch.setattr(optimizers.lbfgs, "C2", c2)
+    monkeypatch.setattr(optimizers.line_search, "C2", c2)
     phi, asked = line(function)
     start = phi(0.0)
-    end = strong_wolfe(phi, start, first, optimizers.lbfgs.SEARCH)
+    end = strong_wolfe(phi, start, first, optimizers.line_search.SEARCH)
     assert end.value <= start.value + 1e-4 * end.t * start.slope
     assert abs(end.slope) <= c2 * abs(start.slope)
     assert asked[1] == first
@@ -288,7 +289,7 @@ def test_rounding_does_not_hide_a_minimum_that_the_slopes_show():
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 20])
 def test_with_exact_searches_a_quadratic_takes_n_iterations(n, condition, monkeypatch):
     """Nocedal & Wright, theorem 6.4, which asks for everything at once: the direction, its history and the search."""
-    monkeypatch.setattr(optimizers.lbfgs, "C2", 1e-10)
+    monkeypatch.setattr(optimizers.line_search, "C2", 1e-10)
     for seed in range(3):
         _, function, minimum = random_quadratic(n, condition, seed)
         p = parameter(np.zeros(n))
@@ -804,7 +805,7 @@ def test_if_all_trials_fail_it_raises_and_is_back_where_it_was():
     with pytest.raises(NonfiniteGradientError, match=r"gradient of 'w' has a nan at step 1; .* best point seen\. Look"):
         opt.step(closure_of(cliff, p))
     assert p.data.tolist() == [0.0]
-    assert opt.evaluations == 1 + optimizers.lbfgs.SEARCH
+    assert opt.evaluations == 1 + optimizers.line_search.SEARCH
 
 
 def test_skip_counts_the_step_and_stays_at_the_best_point():
@@ -890,7 +891,7 @@ def test_where_the_gradient_promises_too_much_it_warns_once_and_stays(function):
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert p.data.tolist() == [1.0]
-    assert opt.evaluations <= 1 + optimizers.lbfgs.SEARCH
+    assert opt.evaluations <= 1 + optimizers.line_search.SEARCH
     opt.step(closure_of(function, p))  # a second warning would be an error here
     assert opt.steps == 2
 
@@ -924,6 +925,13 @@ def test_a_fault_that_was_stepped_back_from_is_forgotten():
     assert any(met)
     assert 0 < abs(p.data[0]) < 0.99
     assert opt.steps == 1
+
+
+def test_a_length_below_all_digits_ends_a_step():
+    p = parameter([1.0])
+    opt = LBFGS([p], lr=1e-30, line_search_fn=None, tolerance_change=0)
+    opt.step(closure_of(lambda x: (x @ x, [2 * x]), p))
+    assert (p.data.tolist(), opt.evaluations) == ([1.0], 2)
 
 
 def test_kinks_are_no_endless_loop():

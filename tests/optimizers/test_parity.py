@@ -107,12 +107,14 @@ def test_every_rule_of_torch_that_we_have_is_compared():
 
 @pytest.fixture
 def torch():
-    """PyTorch in double precision: NAdam's product of the momenta has the default dtype."""
+    """PyTorch on one thread, in double precision: NAdam's product of the momenta has the default dtype."""
     torch = pytest.importorskip("torch", reason="compares with PyTorch directly; the recorded comparisons need no torch")
-    before = torch.get_default_dtype()
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
     yield torch
-    torch.set_default_dtype(before)
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adam", "AdamW", "NAdam", "Adadelta"])
