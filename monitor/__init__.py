@@ -5,7 +5,8 @@ made. It takes numbers, arrays and objects with state_dict(), and knows nothing 
 loop. Read recorder.py first.
 """
 
-from monitor.callbacks import Callback, Checkpoint, EarlyStopping, load_checkpoint
+from monitor.callbacks import Callback, CSVLog, EarlyStopping, ReduceOnPlateau
+from monitor.checkpoints import Checkpoint, load_checkpoint
 from monitor.curves import plot_learning_curves
 from monitor.pictures import plot_confusion_matrix, plot_decision_boundary, plot_fit
 from monitor.progress import Progress
@@ -13,6 +14,6 @@ from monitor.recorder import Recorder, Run, load_runs
 from monitor.store import RecorderError
 
 __all__ = [
-    "Callback", "Checkpoint", "EarlyStopping", "Progress", "Recorder", "RecorderError", "Run", "load_checkpoint",
-    "load_runs", "plot_confusion_matrix", "plot_decision_boundary", "plot_fit", "plot_learning_curves",
+    "CSVLog", "Callback", "Checkpoint", "EarlyStopping", "Progress", "Recorder", "RecorderError", "ReduceOnPlateau", "Run",
+    "load_checkpoint", "load_runs", "plot_confusion_matrix", "plot_decision_boundary", "plot_fit", "plot_learning_curves",
 ]  # fmt: skip

@@ -12,18 +12,18 @@ A hook gets the training in progress (tinynet's fit passes a `Training`; any obj
     epochs, batches       how many epochs are planned, and updates per epoch
     logs                  the latest numbers by name, read-only
     stop(reason)          ask training to end after this epoch; the one way to do so
+
+A callback that remembers something has state_dict() and load_state_dict(), so that a training can go on where a checkpoint
+was taken (checkpoints.py). Values are numbers, strings, lists, dicts and arrays.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from monitor import store
 from monitor.metrics import direction
@@ -41,6 +41,12 @@ class Callback:
     def on_epoch_end(self, training: Any) -> None: ...
 
     def on_train_end(self, training: Any) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must be known to go on; nothing, unless the callback remembers something."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 class Best:
@@ -65,6 +71,12 @@ class Best:
             return False
         self.value, self.epoch = float(logs[self.name]), epoch
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "epoch": self.epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.value, self.epoch = store.decode_number(state["value"]), int(state["epoch"])
 
 
 class EarlyStopping(Callback):
@@ -108,130 +120,95 @@ class EarlyStopping(Callback):
             training.model.load_state_dict(self._state)
             self._state = None
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best.state_dict(), **({} if self._state is None else {"weights": self._state})}
 
-@contextmanager
-def at_training_point(optimizer: Any) -> Iterator[None]:
-    """For optimizers that put other weights into the model for an evaluation: training goes on from its own."""
-    evaluating = getattr(optimizer, "evaluating", False)
-    if evaluating:
-        optimizer.train()
-    try:
-        yield
-    finally:
-        if evaluating:
-            optimizer.eval()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best.load_state_dict(state["best"])
+        self._state = state.get("weights")
 
 
-class Checkpoint(Callback):
-    """Save the model and the optimizer into the run's folder every `every` epochs, at the end, and at every new best.
+class ReduceOnPlateau(Callback):
+    """Multiply the learning rate by `factor` when `monitor` has not improved by `min_delta` for `patience` epochs.
 
-    checkpoints/step-NNNNNNNN.safetensors is complete or absent; last.json and best.json name the two that are kept.
-    Give it before EarlyStopping, which puts the best parameters back at the end, or "last" may hold those.
+    Keras' arguments. The rate of every group is multiplied, be it a number or a schedule; a number never falls below
+    `min_lr`. After a cut, `cooldown` epochs are waited before counting starts again.
     """
 
-    def __init__(self, every: int = 10, best: str | None = "val/loss", mode: str = "auto"):
-        if every < 1:
-            raise ValueError(f"every must be at least 1 epoch, got {every}")
-        self.every = every
-        self.best = Best(best, mode) if best else None
-        self._monitor, self._mode = best, mode
-        self._saved_step = -1
+    def __init__(
+        self,
+        monitor: str = "val/loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        mode: str = "auto",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ):
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceOnPlateau: factor must lie between 0 and 1, got {factor}")
+        for name, value, least in (("patience", patience, 1), ("cooldown", cooldown, 0), ("min_lr", min_lr, 0)):
+            if not value >= least:
+                raise ValueError(f"ReduceOnPlateau: {name} must be at least {least}, got {value}")
+        self.monitor, self.min_delta, self.mode = monitor, min_delta, mode
+        self.factor, self.patience, self.cooldown, self.min_lr = factor, patience, cooldown, min_lr
+        self.best = Best(monitor, mode, min_delta)
+        self._since = 0  # the epoch from which patience is counted: the best one's, or the end of the last cooldown
 
     def on_train_begin(self, training: Any) -> None:
-        if training.recorder.path is None:
-            raise ValueError("Checkpoint needs a run on disk: give fit a recorder, Recorder('runs', name=...)")
-        self.best = Best(self._monitor, self._mode) if self._monitor else None
-        self._saved_step = -1
+        self.best = Best(self.monitor, self.mode, self.min_delta)
+        self._since = 0
 
     def on_epoch_end(self, training: Any) -> None:
-        is_best = self.best is not None and self.best.improved(training.logs, training.epoch)
-        if is_best:
-            self._save(training, "best")
-        if training.epoch % self.every == 0:
-            self._save(training, "last")
+        if self.best.improved(training.logs, training.epoch):
+            self._since = max(self._since, training.epoch)
+        elif training.epoch - self._since >= self.patience:
+            self._since = training.epoch + self.cooldown
+            for group in training.optimizer.param_groups:
+                lr = group["lr"] * self.factor
+                group["lr"] = lr if callable(lr) else max(lr, self.min_lr)
+            training.recorder.note(f"{self.monitor} is on a plateau: lr is now {training.optimizer.lr:g}")
 
-    def on_train_end(self, training: Any) -> None:
-        if training.recorder.path is not None:  # else on_train_begin has said so
-            self._save(training, "last")
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best.state_dict(), "since": self._since}
 
-    def _save(self, training: Any, role: str) -> None:
-        folder = training.recorder.path / "checkpoints"
-        if self._saved_step != training.step:
-            with at_training_point(training.optimizer):
-                save_checkpoint(folder, training.step, training.epoch, training.model, training.optimizer, training.logs)
-            self._saved_step = training.step
-        store.write_json(folder / f"{role}.json", {"checkpoint": stem(training.step), "step": training.step})
-        training.recorder.event("checkpoint", training.step, {"role": role, "file": stem(training.step)}, training.epoch)
-        _drop_others(folder)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best.load_state_dict(state["best"])
+        self._since = int(state["since"])
 
 
-def stem(step: int) -> str:
-    """The name of the checkpoint taken at a step, without its ending."""
-    return f"step-{step:08d}"
+class CSVLog(Callback):
+    """Write the numbers of every epoch into a CSV file, a row each: `CSVLog("log.csv")`.
 
-
-def save_checkpoint(folder: Path, step: int, epoch: int, model: Any, optimizer: Any, logs: Mapping) -> Path:
-    """Write step-NNNNNNNN.json and then, complete or not at all, step-NNNNNNNN.safetensors."""
-    from safetensors.numpy import save
-
-    folder.mkdir(exist_ok=True)
-    state = dict(optimizer.state_dict())
-    arrays = {f"model/{name}": value for name, value in model.state_dict().items()}
-    for key, values in state.pop("state", {}).items():
-        arrays.update((f"optimizer/{key}/{name}", np.asarray(value)) for name, value in values.items())
-    about = {"step": step, "epoch": epoch, "logs": dict(logs), "optimizer": state}
-    store.write_json(folder / f"{stem(step)}.json", about)
-    path = folder / f"{stem(step)}.safetensors"
-    store.write_whole(path, save({name: np.asarray(value, order="C") for name, value in arrays.items()}))
-    return path
-
-
-def load_checkpoint(run: str | Path, which: str | int = "best") -> dict[str, Any]:
-    """A checkpoint of a run folder: {"model": state, "optimizer": state, "step", "epoch", "logs"}.
-
-    `which` is "best", "last" or a step number. Give the states to model.load_state_dict and optimizer.load_state_dict.
+    Without a path it is log.csv in the run's folder. A number that turns up later gets a column of its own, in all rows.
     """
-    folder = Path(run) / "checkpoints"
-    path = folder / f"{_checkpoint_name(folder, str(which))}.safetensors"
-    if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in folder.glob("*.safetensors"))) or "none"
-        raise store.RecorderError(f"there is no checkpoint {which!r} in {str(folder)!r}; there are: {there}")
-    about = store.read_json(path.with_suffix(".json"))
-    model: dict[str, Any] = {}
-    slots: dict[str, dict[str, Any]] = {}
-    for key, array in _arrays(path).items():
-        kind, _, rest = key.partition("/")
-        if kind == "model":
-            model[rest] = array
-        else:
-            slot, _, parameter = rest.partition("/")
-            slots.setdefault(slot, {})[parameter] = array
-    logs = {name: store.decode_number(value) for name, value in about["logs"].items()}
-    return {**about, "logs": logs, "model": model, "optimizer": {**about["optimizer"], "state": slots}}
 
+    def __init__(self, path: str | Path | None = None):
+        self.path = path
+        self._rows: list[dict[str, Any]] = []
+        self._columns: list[str] = []
 
-def _checkpoint_name(folder: Path, which: str) -> str:
-    """The stem that "best", "last" or a step number stands for; a stem, and whatever else, for itself."""
-    if which.isdecimal():
-        return stem(int(which))
-    pointer = folder / f"{which}.json"
-    name = store.read_json(pointer).get("checkpoint", "") if which in ("best", "last") and pointer.is_file() else which
-    return Path(str(name)).name  # never a path out of the folder
+    def on_train_begin(self, training: Any) -> None:
+        self._rows, self._columns = [], []
+        if self.path is None and training.recorder.path is None:
+            raise ValueError("CSVLog needs a path, or a run on disk: CSVLog('log.csv')")
 
+    def on_epoch_end(self, training: Any) -> None:
+        import csv
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+        row = {"epoch": training.epoch, "step": training.step, **training.logs}
+        new = [name for name in row if name not in self._columns]
+        self._columns += new
+        self._rows.append(row)
+        path = Path(self.path) if self.path is not None else training.recorder.path / "log.csv"
+        with path.open("w" if new else "a", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, restval="")
+            if new:
+                writer.writeheader()
+            writer.writerows(self._rows if new else [row])
 
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise store.RecorderError(f"the checkpoint {str(path)!r} is damaged: {error}") from None
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self._rows}
 
-
-def _drop_others(folder: Path) -> None:
-    """Delete the checkpoints that are neither the last nor the best."""
-    kept = {store.read_json(p)["checkpoint"] for p in (folder / "last.json", folder / "best.json") if p.is_file()}
-    for path in folder.glob("step-*"):
-        if path.stem not in kept:
-            path.unlink(missing_ok=True)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._rows, self._columns = [dict(row) for row in state["rows"]], []  # the next epoch writes them all

@@ -6,13 +6,14 @@ step; after every epoch, see how it went. Everything else (progress, checkpoints
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from monitor.checkpoints import restore
 from monitor.metrics import METRICS
 from monitor.recorder import Recorder, Run
 from tinynet import functional as F
@@ -34,7 +35,10 @@ LOSSES = {
 class Training:
     """A training in progress, as callbacks see it (monitor/callbacks.py lists what they may use)."""
 
-    def __init__(self, model: Any, optimizer: Any, recorder: Recorder, epochs: int, batches: int):
+    def __init__(
+        self, model: Any, optimizer: Any, recorder: Recorder, epochs: int, batches: int, callbacks: Sequence[Any] = ()
+    ):
+        self.callbacks = callbacks
         self.model = model
         self.optimizer = optimizer
         self.recorder = recorder
@@ -48,6 +52,12 @@ class Training:
     def stop(self, reason: str) -> None:
         """Ask training to end after this epoch."""
         self.stop_reason = reason
+
+    def go_on_from(self, checkpoint: Mapping[str, Any]) -> None:
+        """Put everything where it was when the checkpoint was taken."""
+        restore(checkpoint, self.model, self.optimizer, self.callbacks)
+        self.epoch, self.step = checkpoint["epoch"], checkpoint["step"]
+        self.logs = MappingProxyType(dict(checkpoint["logs"]))
 
     def record(self, numbers: dict[str, float]) -> None:
         """Make the numbers of this epoch the latest logs, and record them."""
@@ -69,6 +79,7 @@ def fit(
     recorder: Recorder | None = None,
     seed: int = 0,
     capture: bool = True,
+    resume: Mapping[str, Any] | None = None,
 ) -> Run:
     """Train `model` on `data` = (x, y) for a number of epochs, and return the recorded run.
 
@@ -84,6 +95,9 @@ def fit(
     An optimizer that trains at one point and is evaluated at another (EMA, ScheduleFreeSGD) is asked for the other for
     every evaluation, and leaves it in the model at the end.
 
+    `resume` is a checkpoint of monitor.load_checkpoint: training goes on after its epoch as if it had never stopped, to the
+    bit, given the same arguments; `epochs` still counts from the beginning.
+
     >>> from optimizers import Adam
     >>> from tinynet.datasets import moons
     >>> from tinynet.layers import MLP
@@ -98,7 +112,7 @@ def fit(
     train: tuple[Any, Any] = _like_model(model, *checked(*_pair("data", data)))
     val = _like_model(model, *checked(*_pair("validation", validation))) if validation is not None else None
     recorder = recorder or Recorder(root=None, name="fit")
-    training = Training(model, optimizer, recorder, epochs, batches=-(-len(train[0]) // batch_size))
+    training = Training(model, optimizer, recorder, epochs, -(-len(train[0]) // batch_size), callbacks)
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
@@ -113,8 +127,11 @@ def fit(
         for callback in reversed(callbacks):  # they end in the order given, each of them whatever the others do
             ending.callback(callback.on_train_end, training)
         _each(callbacks, "on_train_begin", training)
-        _evaluate_epoch(training, train, val, loss_of, scores)
-        for epoch in range(1, epochs + 1):
+        if resume is None:
+            _evaluate_epoch(training, train, val, loss_of, scores)
+        else:
+            training.go_on_from(resume)
+        for epoch in range(training.epoch + 1, epochs + 1):
             _each(callbacks, "on_epoch_begin", training)
             _point_of(optimizer, "train")
             if isinstance(train_step, Captured):

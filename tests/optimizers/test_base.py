@@ -628,7 +628,7 @@ def through_json(state):
 
 
 def through_a_checkpoint(state, folder):
-    callbacks = pytest.importorskip("monitor.callbacks", reason="the optimizers are usable without the monitor")
+    callbacks = pytest.importorskip("monitor.checkpoints", reason="the optimizers are usable without the monitor")
     holder = SimpleNamespace(state_dict=dict), SimpleNamespace(state_dict=lambda: state)
     callbacks.save_checkpoint(folder / "checkpoints", state["steps"], 1, *holder, {})
     return callbacks.load_checkpoint(folder, state["steps"])["optimizer"]

@@ -1321,7 +1321,7 @@ def test_a_model_learns_the_moons_in_one_batch():
 
 def test_a_checkpoint_of_a_model_goes_on_with_the_same_bits(tmp_path):
     tn = pytest.importorskip("tinynet", reason="the optimizers are usable without the engine")
-    from monitor.callbacks import load_checkpoint, save_checkpoint
+    from monitor.checkpoints import load_checkpoint, save_checkpoint
 
     x, y = tn.datasets.moons(50, noise=0.1, seed=0)
 

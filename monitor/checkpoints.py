@@ -1,0 +1,243 @@
+"""Checkpoints: everything that a training needs to go on, bit for bit, in files that are there complete or not at all.
+
+checkpoints/step-NNNNNNNN.safetensors holds the arrays (of the model, the optimizer, the callbacks), the .json beside it the
+rest: counters, latest logs, random generators. last.json and best.json say which is which. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monitor import store
+from monitor.callbacks import Best, Callback
+
+
+class Checkpoint(Callback):
+    """Save all that training needs to go on into the run's folder, every `every` epochs, at the end, and at every new best.
+
+    The latest `keep` of the regular ones are kept, and the best. `load_checkpoint` finds them by "last", "best", step or
+    date. Give it before EarlyStopping, which puts the best parameters back at the end, or "last" may hold those.
+    """
+
+    def __init__(self, every: int = 10, best: str | None = "val/loss", mode: str = "auto", keep: int = 1):
+        for name, value in (("every", every), ("keep", keep)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1{' epoch' * (name == 'every')}, got {value}")
+        self.every, self.keep = every, keep
+        self.best = Best(best, mode) if best else None
+        self._monitor, self._mode = best, mode
+        self._regular: list[int] = []  # the steps of the regular ones, the oldest first
+        self._saved_step = -1
+
+    def on_train_begin(self, training: Any) -> None:
+        if training.recorder.path is None:
+            raise ValueError("Checkpoint needs a run on disk: give fit a recorder, Recorder('runs', name=...)")
+        self.best = Best(self._monitor, self._mode) if self._monitor else None
+        self._regular = []
+        self._saved_step = -1
+
+    def on_epoch_end(self, training: Any) -> None:
+        is_best = self.best is not None and self.best.improved(training.logs, training.epoch)
+        if is_best:
+            self._save(training, "best")
+        if training.epoch % self.every == 0:
+            self._save(training, "last")
+
+    def on_train_end(self, training: Any) -> None:
+        if training.recorder.path is not None:  # else on_train_begin has said so
+            self._save(training, "last")
+
+    def _save(self, training: Any, role: str) -> None:
+        folder = training.recorder.path / "checkpoints"
+        if role == "last" and training.step not in self._regular:
+            self._regular = [*self._regular, training.step][-self.keep :]
+        if self._saved_step != training.step:
+            with at_training_point(training.optimizer):
+                save_checkpoint(
+                    folder, training.step, training.epoch, training.model, training.optimizer, training.logs,
+                    getattr(training, "callbacks", ()),
+                )  # fmt: skip
+            self._saved_step = training.step
+        store.write_json(folder / f"{role}.json", {"checkpoint": stem(training.step), "step": training.step})
+        training.recorder.event("checkpoint", training.step, {"role": role, "file": stem(training.step)}, training.epoch)
+        _drop_others(folder, {stem(step) for step in self._regular})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"regular": self._regular, **({} if self.best is None else {"best": self.best.state_dict()})}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._regular = [int(step) for step in state["regular"]]
+        if self.best is not None and "best" in state:
+            self.best.load_state_dict(state["best"])
+
+
+@contextmanager
+def at_training_point(optimizer: Any) -> Iterator[None]:
+    """For optimizers that put other weights into the model for an evaluation: training goes on from its own."""
+    evaluating = getattr(optimizer, "evaluating", False)
+    if evaluating:
+        optimizer.train()
+    try:
+        yield
+    finally:
+        if evaluating:
+            optimizer.eval()
+
+
+def stem(step: int) -> str:
+    """The name of the checkpoint taken at a step, without its ending."""
+    return f"step-{step:08d}"
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def save_checkpoint(
+    folder: Path, step: int, epoch: int, model: Any, optimizer: Any, logs: Mapping, callbacks: Sequence[Any] = ()
+) -> Path:
+    """Write step-NNNNNNNN.json and then, complete or not at all, step-NNNNNNNN.safetensors."""
+    from safetensors.numpy import save
+
+    folder.mkdir(exist_ok=True)
+    state = dict(optimizer.state_dict())
+    arrays = {f"model/{name}": value for name, value in model.state_dict().items()}
+    for key, values in state.pop("state", {}).items():
+        arrays.update((f"optimizer/{key}/{name}", np.asarray(value)) for name, value in values.items())
+    remembered = []
+    for i, callback in enumerate(callbacks):
+        known = callback.state_dict() if hasattr(callback, "state_dict") else {}
+        remembered.append([type(callback).__name__, _without_arrays(known, f"callbacks/{i}", arrays)])
+    about = {
+        "step": step, "epoch": epoch, "time": time.time(), "logs": dict(logs), "optimizer": state,
+        "generators": {name: generator.bit_generator.state for name, generator in generators(model)},
+        "callbacks": remembered,
+    }  # fmt: skip
+    store.write_json(folder / f"{stem(step)}.json", about)
+    path = folder / f"{stem(step)}.safetensors"
+    store.write_whole(path, save({name: np.asarray(value, order="C") for name, value in arrays.items()}))
+    return path
+
+
+def generators(model: Any) -> Iterator[tuple[str, np.random.Generator]]:
+    """The random generators of a model's layers (dropout's), by name."""
+    for name, module in model.named_modules() if hasattr(model, "named_modules") else ():
+        for key, value in vars(module).items():
+            if isinstance(value, np.random.Generator):
+                yield f"{name}.{key}", value
+
+
+def _without_arrays(value: Any, place: str, arrays: dict[str, Any]) -> Any:
+    """The value with each array in it moved into `arrays`, and its name there in its place."""
+    if isinstance(value, dict):
+        return {key: _without_arrays(v, f"{place}/{key}", arrays) for key, v in value.items()}
+    if isinstance(value, np.ndarray):
+        arrays[place] = value
+        return {"array": place}
+    return value
+
+
+def _drop_others(folder: Path, keep: set[str]) -> None:
+    """Delete the checkpoints that nobody asked to keep."""
+    kept = {store.read_json(p)["checkpoint"] for p in (folder / "last.json", folder / "best.json") if p.is_file()}
+    for path in folder.glob("step-*"):
+        if path.stem not in kept | keep:
+            path.unlink(missing_ok=True)
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def load_checkpoint(run: str | Path, which: str | int = "best") -> dict[str, Any]:
+    """A checkpoint of a run folder: {"model": state, "optimizer": state, "step", "epoch", "logs", "callbacks", ...}.
+
+    `which` is "best", "last", a step number, or a date such as "2026-11-21T14:30" (the latest one taken by then). Give the
+    states to model.load_state_dict and optimizer.load_state_dict, or all of it to `restore`.
+    """
+    folder = Path(run) / "checkpoints"
+    path = folder / f"{_checkpoint_name(folder, str(which))}.safetensors"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in folder.glob("*.safetensors"))) or "none"
+        raise store.RecorderError(f"there is no checkpoint {which!r} in {str(folder)!r}; there are: {there}")
+    about = store.read_json(path.with_suffix(".json"))
+    arrays = _arrays(path)
+    model: dict[str, Any] = {}
+    slots: dict[str, dict[str, Any]] = {}
+    for key, array in arrays.items():
+        kind, _, rest = key.partition("/")
+        if kind == "model":
+            model[rest] = array
+        elif kind == "optimizer":
+            slot, _, parameter = rest.partition("/")
+            slots.setdefault(slot, {})[parameter] = array
+    logs = {name: store.decode_number(value) for name, value in about["logs"].items()}
+    callbacks = [(kind, _with_arrays(state, arrays)) for kind, state in about.get("callbacks", ())]
+    return {
+        **about,
+        "logs": logs,
+        "model": model,
+        "optimizer": {**about["optimizer"], "state": slots},
+        "callbacks": callbacks,
+    }
+
+
+def restore(checkpoint: Mapping[str, Any], model: Any, optimizer: Any, callbacks: Sequence[Any] = ()) -> None:
+    """Put a checkpoint of `load_checkpoint` into a model, its random generators, an optimizer and callbacks.
+
+    Callbacks are matched by their order among those of their class; one that the checkpoint does not know starts anew.
+    """
+    model.load_state_dict(checkpoint["model"])
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    saved = checkpoint.get("generators", {})
+    for name, generator in generators(model):
+        if name in saved:
+            generator.bit_generator.state = saved[name]
+    left = list(checkpoint.get("callbacks", ()))
+    for callback in callbacks:
+        known = next((entry for entry in left if entry[0] == type(callback).__name__), None)
+        if known is not None:
+            left.remove(known)
+            if known[1]:
+                callback.load_state_dict(known[1])
+
+
+def _with_arrays(value: Any, arrays: dict[str, Any]) -> Any:
+    """The inverse of _without_arrays."""
+    if isinstance(value, dict):
+        if value.keys() == {"array"} and value["array"] in arrays:
+            return arrays[value["array"]]
+        return {key: _with_arrays(v, arrays) for key, v in value.items()}
+    return value
+
+
+def _checkpoint_name(folder: Path, which: str) -> str:
+    """The stem that "best", "last", a step number or a date stands for; a stem, and whatever else, for itself."""
+    if which.isdecimal():
+        return stem(int(which))
+    if which in ("best", "last"):
+        pointer = folder / f"{which}.json"
+        which = str(store.read_json(pointer).get("checkpoint", "")) if pointer.is_file() else which
+    else:
+        try:
+            moment = datetime.fromisoformat(which).timestamp()
+        except ValueError:
+            return Path(which).name  # never a path out of the folder
+        taken = {p: store.read_json(p).get("time", float("inf")) for p in folder.glob("step-*.json")}
+        which = max((p for p, t in taken.items() if t <= moment), default=Path(which), key=lambda p: taken.get(p, 0)).stem
+    return Path(which).name
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise store.RecorderError(f"the checkpoint {str(path)!r} is damaged: {error}") from None
