@@ -154,27 +154,36 @@ class ReduceOnPlateau(Callback):
         self.factor, self.patience, self.cooldown, self.min_lr = factor, patience, cooldown, min_lr
         self.best = Best(monitor, mode, min_delta)
         self._since = 0  # the epoch from which patience is counted: the best one's, or the end of the last cooldown
+        self._cuts = 0
+        self._loaded = False
 
     def on_train_begin(self, training: Any) -> None:
         self.best = Best(self.monitor, self.mode, self.min_delta)
-        self._since = 0
+        self._since, self._cuts, self._loaded = 0, 0, False
+
+    def on_epoch_begin(self, training: Any) -> None:
+        if self._loaded:  # numbers came back with the optimizer's state; schedules are made anew, without the cuts
+            self._loaded = False
+            for group in training.optimizer.param_groups:
+                for _ in range(self._cuts if callable(group["lr"]) else 0):
+                    group["lr"] = group["lr"] * self.factor
 
     def on_epoch_end(self, training: Any) -> None:
         if self.best.improved(training.logs, training.epoch):
             self._since = max(self._since, training.epoch)
         elif training.epoch - self._since >= self.patience:
-            self._since = training.epoch + self.cooldown
+            self._since, self._cuts = training.epoch + self.cooldown, self._cuts + 1
             for group in training.optimizer.param_groups:
                 lr = group["lr"] * self.factor
                 group["lr"] = lr if callable(lr) else max(lr, self.min_lr)
             training.recorder.note(f"{self.monitor} is on a plateau: lr is now {training.optimizer.lr:g}")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best.state_dict(), "since": self._since}
+        return {"best": self.best.state_dict(), "since": self._since, "cuts": self._cuts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best.load_state_dict(state["best"])
-        self._since = int(state["since"])
+        self._since, self._cuts, self._loaded = int(state["since"]), int(state["cuts"]), True
 
 
 class CSVLog(Callback):

@@ -62,7 +62,7 @@ class Checkpoint(Callback):
             with at_training_point(training.optimizer):
                 save_checkpoint(
                     folder, training.step, training.epoch, training.model, training.optimizer, training.logs,
-                    getattr(training, "callbacks", ()),
+                    getattr(training, "callbacks", ()), getattr(training, "running_loss", 0.0),
                 )  # fmt: skip
             self._saved_step = training.step
         store.write_json(folder / f"{role}.json", {"checkpoint": stem(training.step), "step": training.step})
@@ -100,9 +100,19 @@ def stem(step: int) -> str:
 
 
 def save_checkpoint(
-    folder: Path, step: int, epoch: int, model: Any, optimizer: Any, logs: Mapping, callbacks: Sequence[Any] = ()
+    folder: Path,
+    step: int,
+    epoch: int,
+    model: Any,
+    optimizer: Any,
+    logs: Mapping,
+    callbacks: Sequence[Any] = (),
+    running_loss: Any = 0.0,
 ) -> Path:
-    """Write step-NNNNNNNN.json and then, complete or not at all, step-NNNNNNNN.safetensors."""
+    """Write step-NNNNNNNN.json and then, complete or not at all, step-NNNNNNNN.safetensors.
+
+    `epoch` epochs are complete, and `running_loss` is the sum of the losses of what was seen since.
+    """
     from safetensors.numpy import save
 
     folder.mkdir(exist_ok=True)
@@ -116,6 +126,7 @@ def save_checkpoint(
         remembered.append([type(callback).__name__, _without_arrays(known, f"callbacks/{i}", arrays)])
     about = {
         "step": step, "epoch": epoch, "time": time.time(), "logs": dict(logs), "optimizer": state,
+        "running_loss": float(running_loss),
         "generators": {name: generator.bit_generator.state for name, generator in generators(model)},
         "callbacks": remembered,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -46,6 +47,7 @@ class Training:
         self.batches = batches
         self.epoch = 0
         self.step = 0
+        self.running_loss: Any = 0.0  # the sum of the losses of what was seen in this epoch
         self.logs: MappingProxyType[str, float] = MappingProxyType({})
         self.stop_reason: str | None = None
 
@@ -57,6 +59,7 @@ class Training:
         """Put everything where it was when the checkpoint was taken."""
         restore(checkpoint, self.model, self.optimizer, self.callbacks)
         self.epoch, self.step = checkpoint["epoch"], checkpoint["step"]
+        self.running_loss = checkpoint.get("running_loss", 0.0)
         self.logs = MappingProxyType(dict(checkpoint["logs"]))
 
     def record(self, numbers: dict[str, float]) -> None:
@@ -136,13 +139,14 @@ def fit(
             _point_of(optimizer, "train")
             if isinstance(train_step, Captured):
                 train_step.recheck()
-            running_loss = 0.0
-            for x, y in batches(*train, batch_size, seed, epoch):
-                running_loss = running_loss + train_step(x, y).data * len(x)
+            done = training.step - training.epoch * training.batches  # 0, or where a checkpoint was taken
+            for x, y in islice(batches(*train, batch_size, seed, epoch), done, None):
+                training.running_loss = training.running_loss + train_step(x, y).data * len(x)
                 training.step += 1
                 _each(callbacks, "on_batch_end", training)
             training.epoch = epoch
-            extra = {"train/running_loss": float(running_loss) / len(train[0]), "lr": optimizer.lr}
+            extra = {"train/running_loss": float(training.running_loss) / len(train[0]), "lr": optimizer.lr}
+            training.running_loss = 0.0
             _evaluate_epoch(training, train, val, loss_of, scores, extra)
             _each(callbacks, "on_epoch_end", training)
             if training.stop_reason is not None:
