@@ -31,11 +31,11 @@ from optimizers.landscapes import (
     saddle,
 )
 from optimizers.lbfgs import LBFGS
+from optimizers.lr_finder import lr_range_test
 from optimizers.muon import Muon
 from optimizers.penalties import L1, L2, ElasticNet, no_decay_bias, weights_only
 from optimizers.plateau import Plateau
 from optimizers.projections import Box, MaxNorm, NonNegative
-from optimizers.range_test import lr_range_test
 from optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from optimizers.schedules import (
     Constant,

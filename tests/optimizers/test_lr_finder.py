@@ -11,7 +11,7 @@ import pytest
 
 import tinynet as tn
 from optimizers import EMA, SGD, Adam, Lookahead, ScheduleFreeSGD
-from optimizers.range_test import RangeTest, layers, lr_range_test
+from optimizers.lr_finder import RangeTest, layers, lr_range_test
 from optimizers.schedules import Cosine, Exponential
 
 
