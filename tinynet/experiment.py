@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,12 @@ class Settings:
     seed: int = 0
     device: str = "cpu"
 
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Settings:
+        """The settings in a run's config."""
+        known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
+        return cls(**{**known, "hidden": tuple(known["hidden"])} if known.get("hidden") is not None else known)
+
 
 class Experiment:
     """A data set split into training (60 %), validation (20 %) and test data (20 %), and a model to be trained on it.
@@ -160,8 +166,10 @@ class Experiment:
 
     # Train, judge, draw -----------------------------------------------------------------------------------------------
 
-    def train(self, recorder: Recorder | None = None, callbacks: Sequence[Any] = ()) -> Run:
-        """Train, recording what was trained on what.
+    def train(
+        self, recorder: Recorder | None = None, callbacks: Sequence[Any] = (), resume: Mapping[str, Any] | None = None
+    ) -> Run:
+        """Train, recording what was trained on what; with `resume`, go on from that checkpoint (see fit).
 
         Numbers that overflow are an error (the optimizer's, or Finite's), not a warning on every line.
         """
@@ -185,6 +193,7 @@ class Experiment:
                 callbacks=[*callbacks, Finite()],
                 recorder=recorder,
                 seed=self.settings.seed,
+                resume=resume,
             )
 
     def config(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ step; after every epoch, see how it went. Everything else (progress, checkpoints
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
@@ -129,6 +131,7 @@ def fit(
     with own_run, nullcontext() if model.training else _mode(model, training=True), ExitStack() as ending:
         for callback in reversed(callbacks):  # they end in the order given, each of them whatever the others do
             ending.callback(callback.on_train_end, training)
+        interrupt = ending.enter_context(interrupts_between_steps())
         _each(callbacks, "on_train_begin", training)
         if resume is None:
             _evaluate_epoch(training, train, val, loss_of, scores)
@@ -137,22 +140,54 @@ def fit(
         for epoch in range(training.epoch + 1, epochs + 1):
             _each(callbacks, "on_epoch_begin", training)
             _point_of(optimizer, "train")
-            if isinstance(train_step, Captured):
-                train_step.recheck()
-            done = training.step - training.epoch * training.batches  # 0, or where a checkpoint was taken
-            for x, y in islice(batches(*train, batch_size, seed, epoch), done, None):
-                training.running_loss = training.running_loss + train_step(x, y).data * len(x)
-                training.step += 1
-                _each(callbacks, "on_batch_end", training)
+            _train_epoch(training, train_step, batches(*train, batch_size, seed, epoch), interrupt)
             training.epoch = epoch
             extra = {"train/running_loss": float(training.running_loss) / len(train[0]), "lr": optimizer.lr}
             training.running_loss = 0.0
             _evaluate_epoch(training, train, val, loss_of, scores, extra)
             _each(callbacks, "on_epoch_end", training)
+            interrupt()
             if training.stop_reason is not None:
                 recorder.note(training.stop_reason)
                 break
     return recorder.run
+
+
+def _train_epoch(training: Training, step: Callable, data: Iterator[tuple[Any, Any]], interrupt: Callable) -> None:
+    """A step on every batch of an epoch; on those that are left, where training goes on from a checkpoint."""
+    if isinstance(step, Captured):
+        step.recheck()
+    done = training.step - training.epoch * training.batches
+    for x, y in islice(data, done, None):
+        training.running_loss = training.running_loss + step(x, y).data * len(x)
+        training.step += 1
+        _each(training.callbacks, "on_batch_end", training)
+        interrupt()
+
+
+@contextmanager
+def interrupts_between_steps() -> Iterator[Callable[[], None]]:
+    """Ctrl-C waits until the function answered is called, so that no step is left half done; a second one does not wait."""
+    mine = threading.current_thread() is threading.main_thread()
+    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: None  # somebody else has his own way with it
+        return
+    pressed: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if pressed:
+            signal.default_int_handler(number, frame)
+        pressed.append(number)
+
+    def interrupt() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def batches(x: Any, y: Any, size: int, seed: int, epoch: int) -> Iterator[tuple[Any, Any]]:
