@@ -21,7 +21,7 @@ def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
     """The axes meant by None, a number or several, counted from the front; NumPy's error for one that is not there."""
     if axis is None:
         return tuple(range(x.ndim))
-    return normalize_axis_tuple(tuple(axis) if isinstance(axis, list) else axis, x.ndim)
+    return normalize_axis_tuple(axis, x.ndim)
 
 
 def operands(*values: Any) -> tuple[Any, ...]:
@@ -305,14 +305,16 @@ def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
-    """The mean, weighted if weights are given (of the shape of x, or of its axis)."""
+    """The mean, weighted if weights are given (of the shape of x, or of its axes in the order named)."""
     x, weights = operands(x, weights)
     if weights is None:
         return np.mean(x, axis=axis)
-    if np.ndim(weights) == 1 and axis is not None:
-        (own,) = axes_of(x, axis)
-        weights = np.reshape(weights, [-1 if i == own else 1 for i in range(x.ndim)])
-    return np.sum(x * weights, axis=axis) / np.sum(np.broadcast_to(weights, x.shape), axis=axis)
+    np.average(np.ones(x.shape), axis, np.ones(np.shape(weights)))  # raises NumPy's error for weights that do not fit
+    if np.shape(weights) != x.shape:
+        own = axes_of(x, axis)
+        weights = np.transpose(weights, np.argsort(own))
+        weights = np.reshape(weights, [n if i in own else 1 for i, n in enumerate(x.shape)])
+    return np.sum(x * weights, axis=axis) / np.sum(weights, axis=axis)
 
 
 def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
@@ -325,13 +327,12 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The length of vectors (2-norm; ord=1, inf, -inf, 0 or any p), or the Frobenius norm of matrices."""
-    axes = axis if isinstance(axis, tuple) else tuple(range(x.ndim)) if axis is None else (axis,)
-    if len(axes) == 2 and ord not in (None, "fro", "f"):
+    if len(axes_of(x, axis)) == 2 and ord not in (None, "fro", "f"):
         raise TypeError(f"np.linalg.norm on a Tensor has no matrix norm ord={ord!r}: only the Frobenius norm, or vectors")
     if not (axis is None and ord is None):
         np.linalg.norm(np.ones(x.shape), ord, axis)  # raises NumPy's error for an order or axes that make no sense
     if not x.size:
-        return np.sum(np.square(x), axis=axis, keepdims=keepdims)
+        return np.sum(x, axis=axis, keepdims=keepdims)
     if ord in (None, 2, "fro", "f"):
         return kernels.length(x, axis, keepdims=keepdims)
     if ord in (math.inf, -math.inf):

@@ -86,6 +86,40 @@ def solve(a: Any, b: Any) -> Any:
     return np.linalg.solve(a, b)
 
 
+def minors(x: Any) -> tuple:
+    """The index of all minors of a matrix: x[minors(x)][..., i, j, :, :] is x without row i and column j."""
+    n = x.shape[-1]
+    k = np.arange(n - 1)
+    others = k + (k >= np.arange(n)[:, None])  # row i: all numbers below n but i
+    return (..., others[:, None, :, None], others[:, None, :])
+
+
+def checkered(g: Any) -> Any:
+    """g, with the other sign where row plus column is odd."""
+    k = np.arange(g.shape[-1])
+    return np.where((k + k[:, None]) % 2 == 1, -g, g)
+
+
+@kernel(lambda g, y, x: put_back(np.expand_dims(checkered(g), (-1, -2)) * cofactors(x[minors(x)]), minors(x), x.shape))
+def cofactors(x: Any) -> Any:
+    """The slope of det(x): the determinants of its minors, with checkered signs (the adjugate transposed).
+
+    They are det(x) inv(x)', except where x is singular: there, with x = U diag(s) V, they are det(U V) U diag(t) V, where
+    t[i] is the product of all s but s[i] (Stewart 1998). Their own slopes are the cofactors of all minors, of any rank;
+    there are n^2 of those, so a second derivative takes n^2 times as long.
+    """
+    det = np.linalg.det(x)
+    singular, one = det == 0, np.eye(x.shape[-1], dtype=x.dtype, like=x)
+    y = det[..., None, None] * mT(np.linalg.inv(np.where(singular[..., None, None], one, x)))
+    u, s, v = np.linalg.svd(x[singular])
+    t = np.prod(np.where(one == 1, 1, s[:, None, :]), axis=-1)
+    y[singular] = np.linalg.det(u @ v)[:, None, None] * (u * t[:, None, :] @ v)
+    return y
+
+
+rule(np.linalg.det, lambda g, y, x: np.expand_dims(g, (-1, -2)) * cofactors(x))
+
+
 @kernel(lambda g, y, x, axis=None, *, keepdims=False: spread(g, x, axis, keepdims) * over(x, spread(y, x, axis, keepdims)))
 def length(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     """The square root of the sum of squares, without overflow or underflow; slope 0 at 0."""

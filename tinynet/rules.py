@@ -232,7 +232,6 @@ def mT(x: Any) -> Any:
 
 
 rule(np.linalg.inv, lambda g, y, x: -(mT(y) @ g @ mT(y)))
-rule(np.linalg.det, lambda g, y, x: np.expand_dims(g * y, (-1, -2)) * mT(np.linalg.inv(x)))
 
 # Shapes ---------------------------------------------------------------------------------------------------------------
 

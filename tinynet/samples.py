@@ -194,6 +194,7 @@ SAMPLES: dict[Callable, list[Sample]] = {
     ],
     kernels.length: [(kernels.length, a), (lambda x: kernels.length(x, (0, -1)), cube)],
     np.linalg.det: [(np.linalg.det, well_conditioned(3, 3)), (np.linalg.det, well_conditioned(2, 3, 3))],
+    kernels.cofactors: [(kernels.cofactors, well_conditioned(3, 3)), (kernels.cofactors, well_conditioned(2, 2, 2))],
     np.linalg.inv: [(np.linalg.inv, well_conditioned(3, 3)), (np.linalg.inv, well_conditioned(2, 2, 2))],
     np.linalg.solve: [
         (np.linalg.solve, well_conditioned(3, 3), some(3)),

@@ -769,6 +769,15 @@ def square(draw, x=None):
     return [well_conditioned(draw, 1)], {}
 
 
+def square_of_any_kind(draw, x=None):
+    """As above, sometimes singular: with a column of zeros (singular in floating point too) or twice another."""
+    x = well_conditioned(draw, 1)
+    kind = draw(st.sampled_from(["regular", "regular", "zeros", "twice"]))
+    if kind != "regular":
+        x[..., -1] = 2 * x[..., 0] if kind == "twice" and x.shape[-1] > 1 else 0
+    return [x], {}
+
+
 def system(vectors):
     def case(draw, x=None):
         a = well_conditioned(draw, 0 if vectors else 1)
@@ -780,8 +789,16 @@ def system(vectors):
     return case
 
 
-for f in (np.linalg.inv, np.linalg.det):
-    op(f, square, arity=0)
+def determinants_of_minors(x):
+    n = x.shape[-1]
+    minor = lambda i, j: np.delete(np.delete(x, i, axis=-2), j, axis=-1)
+    rows = [[(-1.0) ** (i + j) * np.linalg.det(minor(i, j)) for j in range(n)] for i in range(n)]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1)).astype(x.dtype)
+
+
+op(np.linalg.inv, square, arity=0)
+op(np.linalg.det, square_of_any_kind, arity=0)
+op(kernels.cofactors, square_of_any_kind, reference=determinants_of_minors, arity=0)
 op(np.linalg.solve, system(True), arity=0)
 op(np.linalg.solve, system(False), arity=0)
 op(kernels.solve, system(False), reference=np.linalg.solve, arity=0)
@@ -1083,11 +1100,14 @@ EDGES = {  # defaults left out, rare shapes and both sides of every case: (call,
     "norm of nothing": (lambda x: np.linalg.norm(x, 2, axis=1, keepdims=True), ramp(3, 0)),
     "norm of no rows": (lambda x: np.linalg.norm(x, axis=1), ramp(0, 3)),
     "join": (kernels.join, ramp(2, 3), ramp(1, 3)),
+    "hstack of one": (lambda x: np.hstack([x]), ramp(2, 3)),
     "hstack of numbers": (lambda x, y: np.hstack([x, y]), ramp(), ramp()),
     "clip by new names": (lambda x: np.clip(x, min=-1.0, max=1.1), ramp(3, 4)),
     "clip by old names": (lambda x: np.clip(x, a_min=-1.0, a_max=1.1), ramp(3, 4)),
     "logsumexp of far rows": (kernels.logsumexp, ramp(2, 3) + np.array([[0.0], [2000.0]])),
     "average of rows": (lambda x, w: np.average(x, axis=1, weights=w), ramp(3, 4), np.abs(ramp(4))),
+    "average of slabs": (lambda x, w: np.average(x, axis=(1, 0), weights=w), ramp(3, 2, 3), np.abs(ramp(2, 3))),
+    "average of cubic slabs": (lambda x, w: np.average(x, axis=(0, 1), weights=w), ramp(3, 3, 3), np.abs(ramp(3, 3))),
 }
 
 
@@ -1119,6 +1139,7 @@ def slopes(f, *values, upstream=1.0):
 
 CORNERS = [  # (call, inputs, value, gradients)
     (np.hypot, [0.0], [0.0], [0.0], [[0.0], [0.0]]),
+    (np.hypot, [0.0], [1.0], [1.0], [[0.0], [1.0]]),
     (np.arctan2, [0.0], [0.0], [0.0], [[0.0], [0.0]]),
     (np.maximum, [1.0], [1.0], [1.0], [[0.5], [0.5]]),
     (np.minimum, [1.0], [1.0], [1.0], [[0.5], [0.5]]),
@@ -1130,6 +1151,8 @@ CORNERS = [  # (call, inputs, value, gradients)
     (lambda x: np.linalg.norm(x, 3), [0.0, 0.0], 0.0, [[0.0, 0.0]]),
     (lambda x: np.linalg.norm(x, 3), [0.0, 2.0], 2.0, [[0.0, 1.0]]),
     (lambda x: np.linalg.norm(x, 1), [0.0, -2.0], 2.0, [[0.0, -1.0]]),
+    (lambda x: np.linalg.norm(x, 0.5), [0.0, 1.0, 1.0], 4.0, [[0.0, 2.0, 2.0]]),
+    (lambda x: np.linalg.norm(x, -1), [0.0, 2.0], 0.0, [[0.0, 0.0]]),
     (F.leaky_relu, [0.0], [0.0], [[0.01]]),
     (lambda x: F.elu(x, 0.5), [0.0], [0.0], [[0.5]]),
     (np.sum, [], 0.0, [[]]),
@@ -1142,6 +1165,26 @@ def test_conventions_and_extremes(f, case):
     y, found = slopes(f, *values)
     assert np.allclose(y, value, rtol=1e-15, atol=0)
     assert all(np.allclose(g, e, rtol=1e-15, atol=0) for g, e in zip(found, gradients, strict=True))
+
+
+@pytest.mark.parametrize("rank", range(5))
+def test_the_derivatives_of_det_are_right_at_any_rank(rank):
+    """det(x + t v) is a polynomial in t: its coefficients are the derivatives along v."""
+    whole = lambda *shape: np.random.default_rng(rank).integers(-2, 3, shape).astype(float)
+    x, v, t = whole(4, rank) @ whole(rank, 4), whole(4, 4), np.arange(5.0)
+    coefficients = np.linalg.solve(np.vander(t, increasing=True), np.linalg.det(x + t[:, None, None] * v))
+    leaf = tn.Tensor(x, requires_grad=True)
+    y = np.linalg.det(leaf)
+    for order in (1, 2, 3):
+        y = (tn.gradients(y, leaf, create_graph=True) * v).sum()
+        assert y.item() == pytest.approx(math.factorial(order) * coefficients[order], rel=1e-10, abs=1e-10)
+
+
+def test_a_singular_matrix_leaves_the_rest_of_a_batch_alone():
+    x = np.array([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 5.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    leaf = tn.Tensor(x, requires_grad=True)
+    slope = tn.gradients(np.linalg.det(leaf), leaf, np.ones(3))
+    assert np.allclose(slope, [[[4, -3], [-2, 1]], [[5, 0], [0, 0]], [[0, 0], [0, 0]]], rtol=1e-15, atol=0)
 
 
 def test_no_degrees_of_freedom_give_nan_and_no_entry_gives_minus_infinity():
@@ -1163,6 +1206,12 @@ def test_kernels_on_arrays_take_their_parameters():
     x = ramp(3, 4)
     assert np.allclose(kernels.softmax(x, axis=0), softmax(x, 0), rtol=1e-14)
     assert kernels.join(x, x).shape == (6, 4)
+    assert kernels.join(x, x, axis=1).shape == (3, 8)
+
+
+def test_dot_of_matrices_is_one_matmul():
+    x = tn.Tensor(ramp(3, 4), requires_grad=True)
+    assert "by=matmul" in repr(np.dot(x, ramp(4, 2)))
 
 
 def test_calls_that_numpy_refuses_or_that_have_no_rule_are_refused():
@@ -1171,6 +1220,8 @@ def test_calls_that_numpy_refuses_or_that_have_no_rule_are_refused():
         np.split(x, 2)
     with pytest.raises(TypeError, match="only the Frobenius norm"):
         np.linalg.norm(x, 1)
+    with pytest.raises(TypeError, match="only the Frobenius norm"):
+        np.linalg.norm(x[None], 1, axis=(0, 2))
     with pytest.raises(TypeError, match=r"np\.sum"):
         np.sum(x, 0, None)
     with pytest.raises(TypeError, match="einsum"):
@@ -1180,6 +1231,11 @@ def test_calls_that_numpy_refuses_or_that_have_no_rule_are_refused():
             np.linalg.norm(x, order, axis)
     with pytest.raises(ValueError, match="norm order"):
         np.linalg.norm(x[0], "fro")
+    with pytest.raises(ValueError, match="unsupported keyword"):
+        np.pad(x, 1, mode="edge", constant_values=2.0)
+    for axis, weights in ((None, np.ones(4)), (0, np.ones(4)), (None, np.ones(()))):
+        with pytest.raises((ValueError, TypeError), match=r"weights|Axis"):
+            np.average(x, axis, weights)
 
 
 def test_what_a_rule_reads_is_held_every_time():

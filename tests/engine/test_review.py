@@ -9,6 +9,7 @@ import pytest
 
 import tinynet as tn
 from optimizers import SGD
+from tinynet import kernels
 
 
 def leaf(array):
@@ -91,7 +92,9 @@ def test_lists_as_operands(f):
 
 
 def test_a_list_does_not_promote():
-    assert np.add(tn.Tensor([1.0, 2.0], requires_grad=True), [1.0, 2.0]).dtype == np.float32
+    t = tn.Tensor([1.0, 2.0], requires_grad=True)
+    assert np.add(t, [1.0, 2.0]).dtype == np.float32
+    assert ([1.0, 2.0] @ t.reshape(2, 1)).dtype == np.float32
 
 
 # Numbers ----------------------------------------------------------------------------------------------------------------
@@ -125,9 +128,9 @@ def test_a_view_released_before_its_owner():
 
 @pytest.mark.parametrize("f", [np.remainder, np.fmod])
 def test_remainder_where_the_quotient_rounds_up(f):
-    b = leaf([0.1])
-    f(1.0, b).sum().backward()
-    assert b.grad.tolist() == [-9.0]
+    b = leaf([0.1, 0.1, 0.7])
+    f(np.array([1.0, 0.7, 2.1]), b).sum().backward()
+    assert b.grad.tolist() == [-9.0, -6.0, -3.0]  # 0.7 / 0.1 - the remainder / 0.1 is 6.000000000000001
 
 
 @pytest.mark.parametrize("f", [np.fmax, np.fmin])
@@ -156,6 +159,12 @@ def test_an_axis_that_is_not_there(f):
         f(leaf(np.ones((2, 2))))
 
 
+def test_the_product_of_a_number_is_a_call_too():
+    t = leaf(3.0)
+    np.prod(t).backward()
+    assert t.grad == 1.0
+
+
 def test_many_ties_in_float16():
     t = tn.Tensor(np.zeros(70_000, np.float16), requires_grad=True)
     t.max().backward()
@@ -176,6 +185,7 @@ def test_a_strong_exponent_promotes_as_in_numpy():
     [
         (lambda t: np.sum(a=t), "np.sum: give the Tensors by position, not by keyword"),
         (lambda t: tn.relu(x=t), "relu: give the Tensors by position"),
+        (lambda t: kernels.squared_error(t, b=np.ones(2)), r"squared_error on a Tensor does not take \['b'\]"),
         (lambda t: np.add(t, 1, out=np.zeros(2)), "np.add cannot write a Tensor into an array"),
         (lambda t: np.sin(t, t), "np.sin cannot write a Tensor into an array"),
         (lambda t: t + "a", "np.add of float64"),

@@ -303,6 +303,7 @@ TORCH = {
     np.linalg.norm: norm,
     kernels.length: lambda x, axis=None: norm(x, None, axis),
     np.linalg.det: torch.linalg.det,
+    kernels.cofactors: lambda x: torch.linalg.det(x)[..., None, None] * torch.linalg.inv(x).mT,
     np.linalg.inv: torch.linalg.inv,
     np.linalg.solve: torch.linalg.solve,
     kernels.solve: torch.linalg.solve,
