@@ -3,8 +3,8 @@
     python benchmarks/startup.py [--rounds 7]
 
 Each figure is the median over fresh processes, run in turn: `import numpy` alone, `import tinynet`, and a two-moons net
-(2-32-32-2, ten epochs of 200 examples by `fit`) trained; and the same net in PyTorch, if it is installed. Memory is the most
-that the process held (its maximum resident set). The last line is the time of `gradcheck` on a small net.
+(2-32-32-2, ten epochs of 200 examples by `fit`) trained; and the same net in PyTorch, if it is installed. Memory is the
+most that the process held (its maximum resident set). The last line is the time of `gradcheck` on a small net.
 """
 
 from __future__ import annotations
