@@ -1,4 +1,4 @@
-"""Recording a run, and reading it back.
+"""Recording a run; run.py reads it back.
 
 >>> recorder = Recorder(root=None, name="demo")          # root=None records in memory; a path records on disk
 >>> for loss in (0.9, 0.5, 0.4):
@@ -13,12 +13,15 @@ A step is the number of completed updates; step 0 is an evaluation before traini
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import os
-import socket
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +29,10 @@ from typing import Any, Self
 import numpy as np
 
 from monitor import store
+from monitor.histograms import Histogram
+from monitor.run import Run as Run
+from monitor.run import load_runs as load_runs
+from monitor.watch import Watcher, host_array
 
 
 class Recorder:
@@ -33,36 +40,83 @@ class Recorder:
 
     What `log` returned from is in the file, even if the process is killed the next moment. Leaving the `with` block ends
     the run as "finished", "interrupted" (Ctrl-C) or "failed" (another exception). `root=None` keeps everything in memory.
+
+    `sinks` are told everything, too: objects with `write(event)`, which must leave the event as it is, and if they like
+    `open(meta, path)` before it all (path is None in memory), `finish(meta)` and `close()` after. Events and meta are what
+    events.jsonl and run.json hold (docs/run-format.md). A sink that fails is left out from then on, with one warning.
     """
 
-    def __init__(self, root: str | os.PathLike | None = "runs", name: str | None = None, config: Mapping | None = None):
-        self.name = name or "run"
-        self.step = 0
-        self.started = time.time()
-        self._began = time.perf_counter()  # never set back, as the time of day may be
-        self.entered = False  # inside its own `with` block, which will end the run
-        self.path: Path | None = None
-        self._descriptor: int | None = None
-        self._torn = False  # the last line may lack its end: the disk was full, say
-        self._events: list[dict[str, Any]] = []
-        self.meta: dict[str, Any] = {
-            "schema": store.SCHEMA,
-            "name": self.name,
-            "status": "running",
-            "started": _iso(self.started),
-            "ended": None,
-            "config": dict(config or {}),
-            "command": sys.argv,
-            "versions": {"python": sys.version.split()[0], "numpy": np.__version__},
-            "process": {"pid": os.getpid(), "host": socket.gethostname()},
-        }
+    def __init__(
+        self,
+        root: str | os.PathLike | None = "runs",
+        name: str | None = None,
+        config: Mapping | None = None,
+        sinks: Iterable[Any] = (),
+    ):
+        started = time.time()
+        facts = _of_this_process(started)
+        status = {key: facts.pop(key) for key in ("status", "started", "ended")}
+        meta = {"schema": store.SCHEMA, "name": name or "run", **status, "config": dict(config or {}), **facts}
+        sinks, path, descriptor = _checked_sinks(sinks), None, None
         if root is not None:
-            stamp = datetime.fromtimestamp(self.started).strftime("%Y%m%d-%H%M%S")
-            self.path = store.new_folder(Path(root), f"{stamp}-{store.folder_name(self.name)}")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | store.BINARY
-            self._descriptor = os.open(self.path / "events.jsonl", flags, 0o666)  # less what the umask takes away
-            store.write_json(self.path / "run.json", self.meta)
+            stamp = datetime.fromtimestamp(started).strftime("%Y%m%d-%H%M%S")
+            path = store.new_folder(Path(root), f"{stamp}-{store.folder_name(meta['name'])}")
+            descriptor = store.open_events(path / "events.jsonl")
+        self._begin(meta, path, descriptor, sinks, [])
         self.event("start", 0, {})
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike, step: int | None = None, sinks: Iterable[Any] = ()) -> Self:
+        """Go on recording the run in a folder, whether it ended, failed or crashed: a new segment of it.
+
+        `step` is the number of completed updates from which training goes on, such as that of the checkpoint it starts
+        with; None if that is the last one recorded. What earlier segments recorded after it was done in vain: readers
+        leave it out from the first measurement of the new segment on (`Run.series` says how to see it all the same).
+        RecorderError if the run is still being recorded.
+        """
+        folder, sinks = Path(path), _checked_sinks(sinks)
+        before = Run.open(folder)
+        process: Any = before.meta.get("process")
+        alive = before.meta.get("status") == "running" and store.process_is_alive(process)
+        if alive and int(process["pid"]) != os.getpid():  # in this process, the lock says whether it still records
+            raise store.RecorderError(f"{str(folder)!r} is being recorded by process {process['pid']}: end that one first")
+        descriptor = store.open_events(folder / "events.jsonl")
+        try:
+            store.sweep(folder)
+            before = Run.open(folder)  # as it is now that nobody else writes
+            segments, now = before.segments, _of_this_process(time.time())
+            first = {"started": before.meta.get("started"), "resumed": now["started"], "reason": None}
+            recorder = cls.__new__(cls)
+            recorder._begin({**before.meta, **now, **first, "segments": segments}, folder, descriptor, sinks, before.events)
+        except BaseException:
+            with contextlib.suppress(OSError):  # already, if the recorder is gone
+                os.close(descriptor)
+            raise
+        recorder._torn, recorder._unreadable = store.ends_torn(descriptor), before.unreadable
+        recorder.segment = 1 + max([len(segments) - 1, *(event["g"] for event in before.events)])
+        last = max((event["s"] for event in before.select(*store.MEASURED)), default=0)
+        recorder.event("start", last if step is None else step, {"resumed_from": step})
+        return recorder
+
+    def _begin(self, meta: dict, path: Path | None, descriptor: int | None, sinks: list, events: list) -> None:
+        self.meta: dict[str, Any] = meta
+        self.name: str = str(meta.get("name", "run"))
+        self.path = path
+        self.step = 0  # of the last event
+        self.segment = 0  # how often the run was resumed
+        self.entered = False  # inside its own `with` block, which will end the run
+        self.watchers: list[Watcher] = []
+        self._counted = 0  # the step from which a log() without one counts on
+        self._began = time.perf_counter()  # never set back, as the time of day may be
+        self._torn = False  # the last line may lack its end: the disk was full, say
+        self._unreadable = 0  # lines that earlier segments left half written
+        self._events: list[dict[str, Any]] = events
+        self._pictures: dict[str, bytes] = {}  # figures of a run in memory
+        self._sinks = sinks
+        self._descriptor = descriptor
+        self._close = weakref.finalize(self, os.close, descriptor) if descriptor is not None else None
+        self._write_meta()
+        self._tell("open", meta, path)
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
@@ -75,20 +129,35 @@ class Recorder:
         if isinstance(step, Mapping):
             scalars = {**step, **scalars}
             step = None
-        step = self.step + 1 if step is None else step
-        self.event("step", step, {name: _number(name, value) for name, value in scalars.items()})
+        self.event("step", self._counted + 1 if step is None else step, scalars)
 
-    def event(self, kind: str, step: int, data: Mapping[str, Any], epoch: int | None = None) -> None:
-        """Append one event; kinds: start step eval layer histogram finding note checkpoint stop."""
+    def event(self, kind: str, step: int, data: Mapping[str, Any], epoch: float | None = None, counts: bool = True) -> None:
+        """Append one event; kinds: start step eval layer histogram figure finding note checkpoint stop.
+
+        With counts=False the steps of a log() without one go on as if this had not been recorded.
+        """
         if self.meta["status"] != "running":
             raise store.RecorderError(f"run {self.name!r} is {self.meta['status']}: nothing can be added to it")
-        self.step = int(step)
+        if kind not in store.KINDS:
+            raise ValueError(f"there is no event of kind {kind!r}; the kinds are {' '.join(store.KINDS)}")
+        if kind in store.SCALARS:
+            data = {str(name): _scalar(name, value) for name, value in data.items()}
+        else:
+            data = store.encode(dict(data))
+        step = int(step)
+        if not -(2**63) <= step < 2**63:
+            raise ValueError(f"step must be a number of updates, got {step}")
         seconds = round(time.perf_counter() - self._began, 6)
-        epoch, data = store.encode(epoch), store.encode(dict(data))
-        event = {"v": 1, "k": kind, "s": self.step, "e": epoch, "t": seconds, "g": 0, "d": data}
+        e = None if epoch is None else _scalar("epoch", epoch)
+        event = {"v": 1, "k": kind, "s": step, "e": e, "t": seconds, "g": self.segment, "d": data}
         if self._descriptor is not None:
             self._append(self._descriptor, store.event_line(event))
         self._events.append(event)
+        self.step = step
+        if counts:
+            self._counted = step
+        if self._sinks:
+            self._tell("write", event)
 
     def _append(self, descriptor: int, line: bytes) -> None:
         """Add a line to the file; after a failure on a new line, so that half an event spoils no other."""
@@ -99,9 +168,36 @@ class Recorder:
             raise store.RecorderError(f"cannot record in {str(self.path)!r}: {error.strerror}") from None
         self._torn = False
 
+    def log_histogram(self, name: str, values: Any, step: int | None = None) -> None:
+        """Record how the elements of an array are distributed (histograms.py), at the last step if none is given."""
+        try:
+            data = Histogram.of(host_array(values)).data()
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"log_histogram({name!r}): {error}") from None
+        self.event("histogram", self.step if step is None else step, {name: data}, counts=False)
+
+    def log_figure(self, name: str, figure: Any, step: int | None = None, caption: str = "") -> None:
+        """Keep a picture, at the last step if none is given: a Matplotlib Figure, or an image.
+
+        An image has the shape [height, width] (grey) or [height, width, 3 or 4] (red, green, blue, opacity); whole numbers
+        go from 0 to 255, others from 0 to 1. The picture becomes a PNG file in the run's figures/.
+        """
+        step, png = int(self.step if step is None else step), _png(name, figure)
+        if self.path is None:
+            file = f"{store.folder_name(name)[:100]}-{step:08d}-{len(self._pictures)}.png"
+            self._pictures[file] = png
+        else:
+            file = store.add_file(self.path / "figures", f"{store.folder_name(name)[:100]}-{step:08d}", ".png", png)
+        self.event("figure", step, {"name": str(name), "file": file, "caption": str(caption)}, counts=False)
+
+    def watch(self, model: Any, every: int = 10, histograms: int = 0) -> Watcher:
+        """Record the gradients, weights, updates and outputs of each layer every so many steps (watch.py says how)."""
+        self.watchers.append(Watcher(model, self, every, histograms))
+        return self.watchers[-1]
+
     def note(self, text: str) -> None:
         """Record a remark, such as why training stopped."""
-        self.event("note", self.step, {"text": text})
+        self.event("note", self.step, {"text": text}, counts=False)
 
     def describe(self, **fields: Any) -> None:
         """Add fields to run.json: layers, seeds, what the data were."""
@@ -112,18 +208,40 @@ class Recorder:
         """End the run; a second call does nothing."""
         if self.meta["status"] != "running":
             return
+        for watcher in self.watchers:
+            watcher.cancel()
         try:
             self.event("stop", self.step, {"status": status, "reason": reason})
         finally:  # the run has ended, even where its last line cannot be written
             self.meta.update(status=status, reason=reason, ended=_iso(time.time()))
-            if self._descriptor is not None:
-                os.close(self._descriptor)
+            if self._close is not None:
+                self._close()
                 self._descriptor = None
+            self._tell("finish", self.meta)
+            self._tell("close")
             self._write_meta()
 
     def _write_meta(self) -> None:
         if self.path is not None:
             store.write_json(self.path / "run.json", self.meta)
+
+    def _tell(self, what: str, *args: Any) -> None:
+        """Call a method of every sink that has it; drop a sink that fails."""
+        for sink in self._sinks:
+            if not hasattr(sink, what):
+                continue
+            try:
+                getattr(sink, what)(*args)
+            except Exception as error:
+                self._sinks = [other for other in self._sinks if other is not sink]
+                if what != "close":
+                    with contextlib.suppress(Exception):
+                        getattr(sink, "close", lambda: None)()
+                warnings.warn(
+                    f"the sink {type(sink).__name__} failed and is left out from now on: {type(error).__name__}: {error}. "
+                    "The run goes on and is recorded as before",
+                    stacklevel=4,
+                )
 
     def __enter__(self) -> Self:
         self.entered = True
@@ -132,101 +250,26 @@ class Recorder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is None:
             self.finish()
-        elif issubclass(kind, KeyboardInterrupt):
-            self.finish("interrupted", "Ctrl-C")
-        else:
-            self.finish("failed", f"{kind.__name__}: {error}")
+            return
+        with contextlib.suppress(store.RecorderError):  # a disk that is full need not be reported twice
+            if issubclass(kind, KeyboardInterrupt):
+                self.finish("interrupted", "Ctrl-C")
+            else:
+                self.finish("failed", f"{kind.__name__}: {error}")
 
     # Reading back -----------------------------------------------------------------------------------------------------
 
     @property
     def run(self) -> Run:
         """What was recorded so far, as a Run."""
-        return Run(self.meta, self._events, self.path)
+        return Run(self.meta, self._events, self.path, self._unreadable, self._pictures)
 
 
-class Run:
-    """A recorded run, read-only: `Run.open("runs/20260101-120000-moons")`.
-
-    `config` is what it was started with, `status` one of running, finished, interrupted, failed, crashed.
-    """
-
-    def __init__(self, meta: dict[str, Any], events: list[dict[str, Any]], path: Path | None = None, unreadable: int = 0):
-        self.meta = meta
-        self.events = events
-        self.path = path
-        self.unreadable = unreadable  # lines of events.jsonl that could not be read
-
-    @classmethod
-    def open(cls, path: str | os.PathLike) -> Run:
-        """Read the run in a folder, such as "runs/20260101-120000-moons"."""
-        folder = Path(path)
-        if not (folder / "run.json").is_file():
-            raise store.RecorderError(f"there is no run in {str(folder)!r}: run.json is missing")
-        meta = store.read_json(folder / "run.json")
-        if meta.get("schema") != store.SCHEMA:
-            raise store.RecorderError(
-                f"{str(folder)!r} has the run format {meta.get('schema')!r}, this version reads {store.SCHEMA}"
-            )
-        events, unreadable = store.read_events(folder / "events.jsonl")
-        return cls(meta, events, folder, unreadable)
-
-    @property
-    def name(self) -> str:
-        return str(self.meta.get("name", "run"))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        return dict(self.meta.get("config") or {})
-
-    @property
-    def status(self) -> str:
-        """How the run ended; a run that says "running" but whose process is gone has crashed."""
-        status = str(self.meta.get("status", "running"))
-        if status == "running" and store.process_is_alive(self.meta.get("process") or {}) is False:
-            return "crashed"
-        return status
-
-    def names(self) -> list[str]:
-        """The names of all series, in the order in which they first appear."""
-        return list(dict.fromkeys(name for event in self.events if event["k"] in store.SCALARS for name in event["d"]))
-
-    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(steps, values) of one series; where a step was logged twice, the later value counts."""
-        steps, _, values = self.points(name)
-        return steps, values
-
-    def points(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(steps, epochs, values) of one series; the epoch is nan where none was given."""
-        points = {
-            event["s"]: (event.get("e"), store.decode_number(event["d"][name]))
-            for event in self.events
-            if event["k"] in store.SCALARS and name in event["d"]
-        }
-        if not points:
-            known = ", ".join(self.names()) or "nothing"
-            raise KeyError(f"run {self.name!r} has no series {name!r}; it has {known}")
-        steps = sorted(points)
-        epochs = [np.nan if points[s][0] is None else points[s][0] for s in steps]
-        return np.array(steps), np.array(epochs, float), np.array([points[s][1] for s in steps])
-
-    def last(self, name: str) -> float:
-        """The last value of a series."""
-        return float(self.series(name)[1][-1])
-
-    def __repr__(self) -> str:
-        return f"Run({self.name!r}, {self.status}, {len(self.events)} events, {len(self.names())} series)"
-
-
-def load_runs(root: str | os.PathLike = "runs") -> list[Run]:
-    """Every run in a folder, oldest first; what is not a run is passed over, with a warning if it was meant to be one."""
-    runs = []
-    for path in sorted(Path(root).glob("*/run.json")):
-        try:
-            runs.append(Run.open(path.parent))
-        except store.RecorderError as error:
-            warnings.warn(f"passed over: {error}", stacklevel=2)
-    return runs
+def _scalar(name: str, value: Any) -> float | str:
+    """A number as events hold it, or an error that names what was logged."""
+    if type(value) is not float:
+        value = _number(name, value)
+    return value if math.isfinite(value) else str(value)
 
 
 def _number(name: str, value: Any) -> float:
@@ -241,6 +284,52 @@ def _number(name: str, value: Any) -> float:
         shape = getattr(value, "shape", None)
         what = f"an array of shape {shape}" if shape else repr(value)
         raise TypeError(f"log({name}=...): expected one number, got {what}") from None
+
+
+def _of_this_process(now: float) -> dict[str, Any]:
+    """What run.json says of a segment that begins."""
+    return {
+        "status": "running",
+        "started": _iso(now),
+        "ended": None,
+        "command": sys.argv,
+        "versions": {"python": sys.version.split()[0], "numpy": np.__version__},
+        "process": store.this_process(),
+    }
+
+
+def _checked_sinks(sinks: Iterable[Any]) -> list[Any]:
+    sinks = list(sinks) if isinstance(sinks, Iterable) else [sinks]
+    for sink in sinks:
+        if isinstance(sink, type) or not callable(getattr(sink, "write", None)):
+            raise TypeError(f"sinks: expected objects with a method write(event), got {sink!r}")
+    return sinks
+
+
+def _png(name: str, figure: Any) -> bytes:
+    """A Matplotlib Figure or an image as a PNG file."""
+    content = io.BytesIO()
+    if hasattr(figure, "savefig"):
+        figure.savefig(content, format="png")
+        return content.getvalue()
+    image = host_array(figure)
+    if (
+        image.dtype.kind not in "fiub"
+        or not image.size
+        or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4)))
+    ):
+        raise TypeError(
+            f"log_figure({name!r}): expected a Matplotlib Figure or an image of shape [height, width], [height, width, 3] "
+            f"or [height, width, 4], got {type(figure).__name__} of shape {list(image.shape)}"
+        )
+    try:
+        from matplotlib.image import imsave
+    except ImportError:
+        raise ImportError("pictures need Matplotlib: pip install matplotlib") from None
+    image = image if image.dtype.kind in "iu" else np.nan_to_num(image.astype(np.float64) * 255, posinf=255)
+    grey = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    imsave(content, grey if grey.ndim == 3 else np.repeat(grey[:, :, None], 3, axis=2), format="png")
+    return content.getvalue()
 
 
 def _iso(seconds: float) -> str:

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 import tinynet
-from monitor import Checkpoint, EarlyStopping, Progress, Recorder, RecorderError, Run
+from monitor import Checkpoint, EarlyStopping, Progress, Recorder, RecorderError, Run, load_checkpoint
 from monitor.metrics import classification_report, confusion_matrix
 from monitor.store import encode
 from tinynet import backend
@@ -116,9 +116,10 @@ def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
 @click.option("--seed", type=int, default=0, help="for the data, the split, the weights and the order  [0]")
 @click.option("--device", default="cpu", help="cpu or cuda  [cpu]")
 @click.option("--runs", "root", default="runs", help="where to put the run's folder  [runs]")
+@click.option("--resume", metavar="RUN", help="go on with a run that was broken off, from its last checkpoint")
 @click.option("--json", "as_json", is_flag=True, help="print the result as JSON and nothing else")
 @user_errors
-def train(root: str, as_json: bool, patience: int | None, **options: Any) -> None:
+def train(root: str, as_json: bool, patience: int | None, resume: str | None, **options: Any) -> None:
     """Train a network on DATA and judge it on examples it has never seen.
 
     DATA is a real data set (digits, iris), a generated one (moons, circles, blobs, spirals, xor, checkerboard, sine), or
@@ -130,17 +131,23 @@ def train(root: str, as_json: bool, patience: int | None, **options: Any) -> Non
       tinynet train spirals --optimizer sgd --momentum 0.9 --l2 1e-4 --hidden 64,64 --epochs 200
       tinynet train sine --activation tanh
       tinynet train houses.csv --target price
+      tinynet train --resume runs/20261121-143000-digits
     """
-    experiment = Experiment(Settings(**options))
     say = (lambda *_, **__: None) if as_json else console.print
-    recorder = Recorder(root, name=experiment.dataset.name, config=experiment.config())
+    if resume is not None:
+        experiment, patience, checkpoint, recorder = _resumed(resume)
+    else:
+        experiment, checkpoint = Experiment(Settings(**options)), None
+        recorder = Recorder(root, name=experiment.dataset.name, config={**experiment.config(), "patience": patience})
     assert recorder.path is not None
     _introduce(experiment, say)
+    if checkpoint is not None:
+        say(f"going on after step {checkpoint['step']:,} (epoch {checkpoint['epoch']} is complete)\n")
     callbacks: list[Any] = [] if as_json else [Progress(console)]
     callbacks += [Checkpoint(every=10), *([EarlyStopping("val/loss", patience)] if patience else [])]
     try:
         with one_blas_thread():
-            experiment.train(recorder, callbacks)
+            experiment.train(recorder, callbacks, checkpoint)
     except KeyboardInterrupt:
         _finish_interrupted(experiment, recorder, recorder.path, as_json)
     except FloatingPointError as error:
@@ -156,6 +163,23 @@ def train(root: str, as_json: bool, patience: int | None, **options: Any) -> Non
         return
     _report(experiment, scores, say)
     _where_next(recorder.path, pictures, say)
+
+
+def _resumed(path: str) -> tuple[Experiment, int | None, dict[str, Any], Recorder]:
+    """What is needed to go on with a run: its experiment made anew, patience, last checkpoint, and recorder."""
+    context = click.get_current_context()
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if other := sorted(set(given) - {"resume", "as_json"}):
+        raise Mistake(f"--resume goes on with the run's own settings: leave out {', '.join(other)}")
+    run = Run.open(path)
+    if run.status == "finished":
+        raise Mistake(f"{path} has finished: there is nothing to go on with")
+    checkpoint = load_checkpoint(path, "last")
+    experiment = Experiment(Settings.of(run.config))
+    before = (run.meta.get("data") or {}).get("fingerprint")
+    if before != experiment.fingerprint():
+        raise Mistake(f"the data of {path} have changed since it began: a run goes on with the same data, or begins anew")
+    return experiment, run.config.get("patience"), checkpoint, Recorder.resume(path, checkpoint["step"])
 
 
 def _introduce(experiment: Experiment, say: Callable) -> None:
@@ -239,7 +263,7 @@ def _again() -> str:
     words = ["tinynet", "train"]
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params[str(parameter.name)]
-        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name == "seed":
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name in ("seed", "resume"):
             continue
         if isinstance(parameter, click.Argument):
             words.append(value)

@@ -50,6 +50,7 @@ class Module:
 
     training = True
     buffers: tuple[str, ...] = ()  # names of array attributes that belong to the state but are not learnt
+    forward_hooks: tuple[Callable, ...] = ()  # called with (module, output) after every forward pass: monitor/watch.py
 
     def forward(self, x: Any) -> Any:
         raise TypeError(f"{type(self).__name__} has no forward(x): write the method that computes its output")
@@ -59,7 +60,10 @@ class Module:
         if hasattr(tape, "depends_on"):  # what is captured is right for this mode and these buffers (tracing.py)
             for name in ("training", *self.buffers):
                 tape.depends_on(self, name)
-        return self.forward(x)
+        answer = self.forward(x)
+        for hook in () if hasattr(tape, "depends_on") else self.forward_hooks:  # a recording would contain what it computes
+            hook(self, answer)
+        return answer
 
     # Walking ----------------------------------------------------------------------------------------------------------
 

@@ -155,14 +155,27 @@ def fit(
 
 def _train_epoch(training: Training, step: Callable, data: Iterator[tuple[Any, Any]], interrupt: Callable) -> None:
     """A step on every batch of an epoch; on those that are left, where training goes on from a checkpoint."""
+    plain_step = step.function if isinstance(step, Captured) else step
     if isinstance(step, Captured):
         step.recheck()
     done = training.step - training.epoch * training.batches
     for x, y in islice(data, done, None):
-        training.running_loss = training.running_loss + step(x, y).data * len(x)
+        with watched(training.recorder, training.step + 1) as looking:
+            loss = (plain_step if looking else step)(x, y)
+        training.running_loss = training.running_loss + loss.data * len(x)
         training.step += 1
         _each(training.callbacks, "on_batch_end", training)
         interrupt()
+
+
+@contextmanager
+def watched(recorder: Recorder, step: int) -> Iterator[bool]:
+    """Lets the recorder's watchers look at a step; True if one of them wants to see it, layer by layer."""
+    for watcher in recorder.watchers:
+        watcher.begin(step)
+    yield any(watcher.wants(step) for watcher in recorder.watchers)
+    for watcher in recorder.watchers:
+        watcher.end(step)
 
 
 @contextmanager
