@@ -1,211 +1,172 @@
-"""How good predictions are: scikit-learn's names, arguments and conventions.
+"""How good predictions are: scikit-learn's names, arguments and conventions, without its warnings.
 
-All take (y_true, y_pred), class numbers or targets as arrays of one length. In a confusion matrix, rows are the true
-classes and columns the predicted ones. Where a score would divide by zero (a class that was never predicted has no
-precision) it is `zero_division`.
+The metrics are functions (y_true, y_pred), in three files by what they take: predicted classes (metrics_classes.py),
+scores or probabilities (metrics_scores.py), numbers (metrics_targets.py). All are to be imported from here. Where a score
+is not defined (the precision of a class that was never predicted, the ROC of a single class) each says what it answers.
+
+Every metric knows which way is better, its least and greatest answer, and what it must be given:
+
+>>> roc_auc.direction, roc_auc.range, roc_auc.needs
+('max', (0, 1), 'scores')
+
+So may a function of your own: set the attributes, or put it under a name into METRICS.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial, update_wrapper
 from typing import Any
 
 import numpy as np
 
-HIGHER_IS_BETTER = {"accuracy", "precision", "recall", "f1", "f1_score", "r2", "r2_score"}
-LOWER_IS_BETTER = {"loss", "running_loss", "mean_absolute_error", "mean_squared_error"}
+from monitor.metrics_classes import (
+    accuracy,
+    balanced_accuracy,
+    classification_report,
+    cohen_kappa,
+    confusion_matrix,
+    f1_score,
+    fbeta_score,
+    matthews_corrcoef,
+    precision,
+    precision_recall_fscore_support,
+    recall,
+)
+from monitor.metrics_scores import (
+    average_precision,
+    brier_score,
+    log_loss,
+    precision_recall_curve,
+    roc_auc,
+    roc_curve,
+    top_k_accuracy,
+)
+from monitor.metrics_targets import (
+    explained_variance,
+    max_error,
+    mean_absolute_error,
+    mean_squared_error,
+    median_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
+from monitor.outputs import KINDS, look_like_probabilities, on_host, probabilities
+
+# scikit-learn's longer names for the same functions
+accuracy_score, balanced_accuracy_score, cohen_kappa_score = accuracy, balanced_accuracy, cohen_kappa
+precision_score, recall_score, explained_variance_score = precision, recall, explained_variance
+roc_auc_score, average_precision_score, top_k_accuracy_score = roc_auc, average_precision, top_k_accuracy
+brier_score_loss = brier_score
+
+__all__ = [
+    "METRICS", "accuracy", "accuracy_score", "average_precision", "average_precision_score", "balanced_accuracy",
+    "balanced_accuracy_score", "brier_score", "brier_score_loss", "classification_report", "cohen_kappa",
+    "cohen_kappa_score", "confusion_matrix", "direction", "explained_variance", "explained_variance_score", "f1_score",
+    "fbeta_score", "log_loss", "matthews_corrcoef", "max_error", "mean_absolute_error", "mean_squared_error", "measure",
+    "median_absolute_error", "precision", "precision_recall_curve", "precision_recall_fscore_support", "precision_score",
+    "r2_score", "recall", "recall_score", "roc_auc", "roc_auc_score", "roc_curve", "root_mean_squared_error",
+    "top_k_accuracy", "top_k_accuracy_score",
+]  # fmt: skip
+
+
+def _macro(function: Callable) -> Callable:
+    return update_wrapper(partial(function, average="macro"), function)
+
+
+def _numbered(function: Callable, **how: Any) -> Callable:
+    """The metric of scores whose columns are classes 0, 1, 2 ..., whether or not y_true has them all."""
+
+    def of_columns(y_true: Any, y_score: Any) -> Any:
+        columns = y_score.shape[1] if np.ndim(y_score) == 2 else 1
+        return function(y_true, y_score, labels=range(max(columns, 2)), **how)
+
+    return update_wrapper(of_columns, function)
+
+
+# By name, for training loops: functions (class numbers or targets, what their `needs` says) -> number.
+METRICS: dict[str, Callable] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "precision": _macro(precision),
+    "recall": _macro(recall),
+    "f1_score": _macro(f1_score),
+    "matthews_corrcoef": matthews_corrcoef,
+    "cohen_kappa": cohen_kappa,
+    "roc_auc": _numbered(roc_auc, multi_class="ovr"),
+    "average_precision": _numbered(average_precision),
+    "top_k_accuracy": _numbered(top_k_accuracy),
+    "log_loss": _numbered(log_loss),
+    "brier_score": _numbered(brier_score),
+    "mean_absolute_error": mean_absolute_error,
+    "mean_squared_error": mean_squared_error,
+    "root_mean_squared_error": root_mean_squared_error,
+    "median_absolute_error": median_absolute_error,
+    "max_error": max_error,
+    "r2_score": r2_score,
+    "explained_variance": explained_variance,
+}
+SHORT = {"f1": "f1_score", "r2": "r2_score", "auc": "roc_auc"}
 
 
 def direction(name: str) -> str:
     """ "min" or "max": which way is better for a metric called such as "val/loss" or "val/accuracy"."""
     last = name.rsplit("/", 1)[-1]
-    if last in HIGHER_IS_BETTER:
-        return "max"
-    if last in LOWER_IS_BETTER or last.endswith(("loss", "error")):
+    function = METRICS.get(SHORT.get(last, last)) or globals().get(last)
+    known = getattr(function, "direction", None)
+    if known in ("min", "max"):
+        return known
+    if last.endswith(("loss", "error")):
         return "min"
     raise ValueError(f"is more or less of {name!r} better? Pass mode='max' or mode='min'")
 
 
-def _labels(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-    true, pred = np.asarray(y_true), np.asarray(y_pred)
-    if true.shape != pred.shape or true.ndim != 1:
-        hint = " (for outputs of a network, pass outputs.argmax(axis=-1))" if pred.ndim == 2 else ""
-        raise ValueError(f"y_true and y_pred must be 1-D and of one length, got {true.shape} and {pred.shape}{hint}")
-    if not true.size:
-        raise ValueError("there are no examples to score")
-    return true, pred
+def measure(metrics: Mapping[str, Callable], y_true: Any, outputs: Any, outputs_are: str = "auto") -> dict[str, float]:
+    """{name: score} of a network's outputs, each metric given what it needs: classes, scores or targets.
 
+    `outputs_are` says what the outputs are (outputs.py); with "auto", outputs [n, classes] beside class numbers [n] are a
+    classification, others targets. y_true may also hold rows with a 1 for the class, or one column of 0 and 1. A function
+    without `needs` is given what "classes" or "targets" are. Where outputs are nan or infinite, metrics that have it are
+    nan, so that a training that diverges is recorded as such.
 
-# Classification -------------------------------------------------------------------------------------------------------
-
-
-def accuracy(y_true: Any, y_pred: Any) -> float:
-    """The share of right predictions.
-
-    >>> accuracy([0, 1, 2, 2], [0, 1, 1, 2])
-    0.75
+    >>> measure({"accuracy": accuracy, "auc": roc_auc}, [0, 0, 1], [-3.0, 0.5, 2.0], outputs_are="logits")
+    {'accuracy': 0.6666666666666666, 'auc': 1.0}
     """
-    true, pred = _labels(y_true, y_pred)
-    return float(np.mean(true == pred))
+    if outputs_are not in KINDS:
+        raise ValueError(f"outputs_are must be one of {', '.join(KINDS)}, got {outputs_are!r}")
+    true, outputs = on_host(y_true), on_host(outputs)
+    if outputs_are == "auto":
+        classifies = true.dtype.kind in "biu" and outputs.ndim == true.ndim + 1
+        outputs_are = ("probabilities" if look_like_probabilities(outputs) else "logits") if classifies else "targets"
+    predicted = outputs
+    if outputs_are != "targets":
+        true, predicted = _as_classes(true, outputs, 0.5 if outputs_are == "probabilities" else 0.0)
+    usable = bool(np.isfinite(outputs).all())
+    scores: dict[str, float] = {}
+    for name, function in metrics.items():
+        needs = getattr(function, "needs", None)
+        if needs is not None and not usable:
+            scores[name] = float("nan")
+        elif needs == "scores":
+            scores[name] = float(function(true, _as_scores(name, outputs, outputs_are)))
+        else:
+            scores[name] = float(function(true, predicted))
+    return scores
 
 
-def confusion_matrix(y_true: Any, y_pred: Any, labels: Any = None) -> np.ndarray:
-    """counts[i, j]: how often true class i was predicted as class j; `labels` orders or selects the classes.
-
-    >>> confusion_matrix([0, 1, 1], [0, 0, 1])
-    array([[1, 0],
-           [1, 1]])
-    """
-    true, pred = _labels(y_true, y_pred)
-    classes = np.unique(np.concatenate([true, pred])) if labels is None else np.asarray(labels)
-    return np.array([[np.sum((true == i) & (pred == j)) for j in classes] for i in classes])
-
-
-def precision_recall_f1(
-    y_true: Any, y_pred: Any, labels: Any = None, zero_division: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Per class: precision, recall, F1 (their harmonic mean), and support (the number of true examples)."""
-    true, pred = _labels(y_true, y_pred)
-    classes = np.unique(np.concatenate([true, pred])) if labels is None else np.asarray(labels)
-    hits = np.array([np.sum((true == c) & (pred == c)) for c in classes], float)
-    predicted = np.array([np.sum(pred == c) for c in classes], float)
-    support = np.array([np.sum(true == c) for c in classes])
-    precision = _ratio(hits, predicted, zero_division)
-    recall = _ratio(hits, support.astype(float), zero_division)
-    f1 = _ratio(2 * hits, predicted + support, zero_division)
-    return precision, recall, f1, support
+def _as_classes(true: np.ndarray, outputs: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """(true, predicted) class numbers [n]: the highest column, or whether the one column is above the threshold."""
+    if outputs.ndim == 1 or outputs.shape[-1] == 1:
+        return true.reshape(-1), (outputs.reshape(-1) > threshold).astype(int)
+    if true.ndim < outputs.ndim:
+        return true, outputs.argmax(axis=-1)
+    if np.allclose(true.sum(axis=-1), 1):
+        return true.argmax(axis=-1), outputs.argmax(axis=-1)
+    return true, (outputs > threshold).astype(int)  # several labels per example, each yes or no
 
 
-def precision(y_true: Any, y_pred: Any, **how: Any) -> Any:
-    """Of those predicted as a class, the share that is. Arguments as for f1_score."""
-    return _averaged(0, y_true, y_pred, **how)
-
-
-def recall(y_true: Any, y_pred: Any, **how: Any) -> Any:
-    """Of those that are of a class, the share predicted as it. Arguments as for f1_score."""
-    return _averaged(1, y_true, y_pred, **how)
-
-
-def f1_score(y_true: Any, y_pred: Any, **how: Any) -> Any:
-    """The harmonic mean of precision and recall.
-
-    average="binary" (of the class `pos_label`=1), "macro" (the plain mean over classes), "weighted" (by support),
-    "micro" (of all counts), or None (one per class); labels=None; zero_division=0.0.
-
-    >>> f1_score([0, 1, 1], [0, 0, 1], average="macro")
-    0.6666666666666666
-    """
-    return _averaged(2, y_true, y_pred, **how)
-
-
-def _averaged(
-    which: int,
-    y_true: Any,
-    y_pred: Any,
-    *,
-    average: str | None = "binary",
-    labels: Any = None,
-    pos_label: Any = 1,
-    zero_division: float = 0.0,
-) -> Any:
-    true, pred = _labels(y_true, y_pred)
-    if average not in ("binary", "macro", "weighted", "micro", None):
-        raise ValueError(f"average must be 'binary', 'macro', 'weighted', 'micro' or None, got {average!r}")
-    if average == "binary":
-        found = np.unique(np.concatenate([true, pred]))
-        if found.size > 2:
-            raise ValueError(
-                f"average='binary' needs two classes, found {found.size}: choose 'macro', 'weighted' or 'micro'"
-            )
-        if found.size == 2 and pos_label not in found:
-            raise ValueError(f"pos_label={pos_label!r} is none of the classes, {found.tolist()}")
-        return float(precision_recall_f1(true, pred, [pos_label], zero_division)[which][0])
-    if average == "micro":
-        chosen = np.unique(np.concatenate([true, pred])) if labels is None else np.asarray(labels)
-        hits = float(np.sum((true == pred) & np.isin(true, chosen)))
-        predicted, actual = float(np.isin(pred, chosen).sum()), float(np.isin(true, chosen).sum())
-        total = (predicted, actual, (predicted + actual) / 2)[which]
-        return hits / total if total else zero_division
-    scores = precision_recall_f1(true, pred, labels, zero_division)
-    if average is None:
-        return scores[which]
-    return _mean(scores[which], scores[3] if average == "weighted" else None)
-
-
-def _mean(scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """The mean over the classes that have a score (not nan, by zero_division=nan); plain where all weights are 0."""
-    known = ~np.isnan(scores)
-    if not known.any():
-        return float("nan")
-    if weights is None or not weights[known].any():
-        return float(scores[known].mean())
-    return float(np.average(scores[known], weights=weights[known]))
-
-
-def _ratio(a: np.ndarray, b: np.ndarray, otherwise: float) -> np.ndarray:
-    return np.divide(a, b, out=np.full(a.shape, float(otherwise)), where=b != 0)
-
-
-def classification_report(y_true: Any, y_pred: Any, labels: Any = None, target_names: Any = None) -> str:
-    """A table of precision, recall and F1 per class, with their averages, as text."""
-    true, pred = _labels(y_true, y_pred)
-    classes = np.unique(np.concatenate([true, pred])) if labels is None else np.asarray(labels)
-    names = [str(name) for name in (classes if target_names is None else target_names)]
-    if len(names) != len(classes):
-        raise ValueError(f"there are {len(classes)} classes, {classes.tolist()}, but {len(names)} target_names")
-    p, r, f, support = precision_recall_f1(true, pred, classes)
-    rows = [(name, p[i], r[i], f[i], support[i]) for i, name in enumerate(names)]
-    rows += [
-        ("macro avg", *(_mean(score) for score in (p, r, f)), support.sum()),
-        ("weighted avg", *(_mean(score, support) for score in (p, r, f)), support.sum()),
-    ]
-    width = max(len(row[0]) for row in rows)
-    lines = [f"{'':>{width}}  precision    recall  f1-score   support"]
-    lines += [f"{name:>{width}}  {a:9.4f} {b:9.4f} {c:9.4f} {n:9d}" for name, a, b, c, n in rows]
-    lines.insert(len(names) + 1, f"{'accuracy':>{width}}  {'':9} {'':9} {accuracy(true, pred):9.4f} {support.sum():9d}")
-    return "\n".join(lines)
-
-
-# Regression -----------------------------------------------------------------------------------------------------------
-
-
-def _targets(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-    true, pred = np.asarray(y_true, float), np.asarray(y_pred, float)
-    if true.shape != pred.shape:
-        raise ValueError(f"y_true and y_pred must have one shape, got {true.shape} and {pred.shape}")
-    if not true.size:
-        raise ValueError("there are no examples to score")
-    return true, pred
-
-
-def mean_absolute_error(y_true: Any, y_pred: Any) -> float:
-    """mean |y_true - y_pred|."""
-    true, pred = _targets(y_true, y_pred)
-    return float(np.abs(true - pred).mean())
-
-
-def mean_squared_error(y_true: Any, y_pred: Any) -> float:
-    """mean (y_true - y_pred)^2."""
-    true, pred = _targets(y_true, y_pred)
-    return float(np.square(true - pred).mean())
-
-
-def r2_score(y_true: Any, y_pred: Any) -> float:
-    """1 - (squared error) / (squared error of always answering the mean), averaged over the columns of the targets.
-
-    1 is perfect, 0 no better than the mean. A constant target scores 1 if it is met exactly, else 0.
-    """
-    true, pred = (a.reshape(len(a), -1) for a in _targets(y_true, y_pred))
-    error = np.square(true - pred).sum(axis=0)
-    spread = np.square(true - true.mean(axis=0)).sum(axis=0)
-    return float(np.where(spread > 0, 1 - _ratio(error, spread, 0.0), error == 0).mean())
-
-
-METRICS = {
-    "accuracy": accuracy,
-    "precision": lambda t, p: precision(t, p, average="macro"),
-    "recall": lambda t, p: recall(t, p, average="macro"),
-    "f1_score": lambda t, p: f1_score(t, p, average="macro"),
-    "mean_absolute_error": mean_absolute_error,
-    "mean_squared_error": mean_squared_error,
-    "r2_score": r2_score,
-}
+def _as_scores(name: str, outputs: np.ndarray, outputs_are: str) -> np.ndarray:
+    if outputs_are == "targets":
+        raise ValueError(f"{name} needs class scores, but the outputs are targets: it is for classification")
+    both = probabilities(outputs, outputs_are)
+    return both if outputs.ndim == 2 and outputs.shape[1] > 1 else both[:, 1]

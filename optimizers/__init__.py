@@ -19,6 +19,7 @@ from optimizers.clipping import (
     suggest_max_norm,
 )
 from optimizers.cycles import CosineRestarts, OneCycle, Repeat, Triangular, WarmupStableDecay, per_epoch
+from optimizers.explanation import explain
 from optimizers.landscapes import (
     LANDSCAPES,
     Landscape,
@@ -57,11 +58,12 @@ from optimizers.trajectories import animate_trajectories, descend, plot_trajecto
 
 __all__ = [
     "EMA", "L1", "L2", "LANDSCAPES", "LBFGS", "SGD", "AdaBelief", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax",
-    "AdaptiveClip", "Box", "ClipNorm", "ClipPerTensor", "ClipValue", "Constant", "Cosine", "CosineRestarts", "ElasticNet",
-    "Exponential", "InverseTime", "Lambda", "Landscape", "Linear", "Lion", "Lookahead", "MaxNorm", "MultiStep", "Muon",
-    "NAdam", "NonNegative", "NonfiniteGradientError", "OneCycle", "Optimizer", "Plateau", "Polynomial", "Power", "RAdam",
-    "RMSprop", "Repeat", "Rprop", "Schedule", "ScheduleFreeAdamW", "ScheduleFreeSGD", "Step", "Triangular", "Warmup",
-    "WarmupStableDecay", "animate_trajectories", "beale", "clip_grad_norm_", "clip_grad_value_", "descend", "himmelblau",
-    "lr_range_test", "lr_scheduler", "no_decay_bias", "noisy_quadratic", "per_epoch", "plot_trajectories", "quadratic",
-    "rastrigin", "rosenbrock", "saddle", "suggest_max_norm", "weights_only",
+    "AdaptiveClip", "Box", "ClipNorm", "ClipPerTensor", "ClipValue", "Constant", "Cosine", "CosineRestarts",
+    "ElasticNet", "Exponential", "InverseTime", "Lambda", "Landscape", "Linear", "Lion", "Lookahead", "MaxNorm",
+    "MultiStep", "Muon", "NAdam", "NonNegative", "NonfiniteGradientError", "OneCycle", "Optimizer", "Plateau",
+    "Polynomial", "Power", "RAdam", "RMSprop", "Repeat", "Rprop", "Schedule", "ScheduleFreeAdamW", "ScheduleFreeSGD",
+    "Step", "Triangular", "Warmup", "WarmupStableDecay", "animate_trajectories", "beale", "clip_grad_norm_",
+    "clip_grad_value_", "descend", "explain", "himmelblau", "lr_range_test", "lr_scheduler", "no_decay_bias",
+    "noisy_quadratic", "per_epoch", "plot_trajectories", "quadratic", "rastrigin", "rosenbrock", "saddle",
+    "suggest_max_norm", "weights_only",
 ]  # fmt: skip

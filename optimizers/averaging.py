@@ -107,7 +107,7 @@ class Around(Optimizer):
                 "the outermost, and a schedule-free optimizer stand alone"
             )
         self.optimizer = optimizer
-        self.copies: list[Any] = [slab.data.copy() for slab in optimizer._slabs]
+        self.copies: list[Any] = [copy_of(slab) for slab in optimizer._slabs]
 
     def __getattr__(self, name: str) -> Any:
         if name == "optimizer":  # not made yet, while being copied or unpickled
@@ -126,7 +126,7 @@ class Around(Optimizer):
         if self.steps == 0:  # good weights may have been loaded since the copies were made
             for slab, copy in zip(self._slabs, self.copies, strict=True):
                 slab.take_back()
-                copy[...] = slab.data
+                copy[...] = copy_of(slab)
         return self.optimizer.begin()
 
     def move(self, work: Work, seen: Callable = lambda array: array) -> None:
@@ -143,7 +143,7 @@ class Around(Optimizer):
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         self.optimizer.add_param_group(group)
-        self.copies += [slab.data.copy() for slab in self._slabs[len(self.copies) :]]
+        self.copies += [copy_of(slab) for slab in self._slabs[len(self.copies) :]]
 
     def hyperparameters(self) -> list[str]:
         return self.optimizer.hyperparameters()
@@ -159,6 +159,15 @@ class Around(Optimizer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.optimizer!r})"
+
+
+def copy_of(slab: Slab) -> Any:
+    """The weights, projected: the averages of what a wall keeps in (a convex set) are then within it, too."""
+    copy = slab.data.copy()
+    if slab.projection is not None:
+        for _, view in slab.views_of(copy):
+            slab.projection(view)
+    return copy
 
 
 class Lookahead(Around):

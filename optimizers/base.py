@@ -1,8 +1,8 @@
 """What all optimizers share; a rule (sgd.py, adam.py, adaptive.py ...) is then as short as in its paper.
 
 The parameters of a group move into one contiguous array, and so do their gradients and every state of the rule; each
-parameter's `.data` and `.grad` become views of it. `step()` walks these arrays in slices of 32,768 elements, small enough
-that the paper's formula, temporaries and all, stays in the processor's cache.
+parameter's `.data` and `.grad` become views of it. `step()` walks these arrays in slices of 128 KB, small enough that
+the paper's formula, temporaries and all, stays in the processor's cache.
 
 A parameter is any object with `.data` and `.grad` (arrays; a gradient of None is skipped). If it has a `grad_buffer`, the
 engine is told there where to write the gradient, and nothing needs to be gathered.
@@ -195,9 +195,11 @@ class Optimizer:
     def step(self) -> Any:
         """Move every parameter that has a gradient."""
         work = self.begin()
-        if work is None:
-            return
         tracer = tracing.get()
+        if work is None:
+            if tracer is not None:
+                tracer.not_moved()
+            return
         if tracer is None:
             self.move(work)
         else:

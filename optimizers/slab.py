@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 Part = tuple[Any, ...]  # (data, gradient, each state): arrays of one shape
-SLICE = 32_768  # elements: 128 KB of float32, so that a rule's handful of arrays fits a level-2 cache
+# Bytes of a slice: 32,768 numbers of float32. A rule's handful of arrays then fits a level-2 cache; and memory of larger
+# ones would be handed back to the system and asked for again in each step, which took float64 two to three times as long.
+SLICE = 131_072
 
 
 class Slab:
@@ -92,8 +94,9 @@ class Slab:
                     if start <= a and b <= stop:
                         yield tuple(array[a:b].reshape(shape) for array in arrays), t
             else:
-                for a in range(start, stop, SLICE):
-                    part = slice(a, min(a + SLICE, stop))
+                length = max(1, SLICE // self.data.dtype.itemsize)
+                for a in range(start, stop, length):
+                    part = slice(a, min(a + length, stop))
                     yield tuple(array[part] for array in arrays), t
 
     def pairs(self, runs: list[tuple[int, int, int]]) -> Iterator[tuple[Any, Any]]:
@@ -131,20 +134,25 @@ class Slab:
 
     def _take_back(self, i: int, p: Any, data: Any) -> None:
         """The user gave p.data a new array: its values move into ours, and p.data is our view again."""
-        kind = np.ndarray if isinstance(p.data, np.generic) else type(p.data)  # 2 * a 0-d array is a NumPy scalar
-        for what, before, now in (("shape", data.shape, p.data.shape), ("kind of array", type(data), kind)):
+        given = getattr(p.data, "value", p.data)  # of an array that a tracer shows, the real one
+        if given is data:
+            return
+        kind = np.ndarray if isinstance(given, np.generic) else type(given)  # 2 * a 0-d array is a NumPy scalar
+        for what, before, now in (("shape", data.shape, given.shape), ("kind of array", type(data), kind)):
             if before != now:
                 raise ValueError(
                     f"parameter {self.names[i]!r} changed its {what} from {before} to {now} after the optimizer was made: "
                     "make the optimizer afterwards"
                 )
-        data[...] = p.data
+        data[...] = given
         p.data = data
 
     def _gather(self, i: int, p: Any, grad: Any) -> None:
+        if getattr(p.grad, "value", None) is grad:  # as in _take_back
+            return
         if p.grad.shape != grad.shape:
             raise ValueError(f"the gradient of {self.names[i]!r} has shape {p.grad.shape}, the parameter {grad.shape}")
-        grad[...] = p.grad
+        np.copyto(grad, p.grad, casting="unsafe")
 
 
 def alike(named: list[tuple[str, Any]], *filters: Any) -> Iterable[list[tuple[str, Any]]]:

@@ -218,7 +218,7 @@ def _report(experiment: Experiment, scores: dict[str, Any], say: Callable) -> No
         )
         true, predicted = experiment.test_predictions()
         labels = range(experiment.dataset.outputs)
-        say(classification_report(true, predicted, labels, experiment.dataset.classes), markup=False)
+        say(classification_report(true, predicted, labels, experiment.dataset.classes, digits=4), markup=False)
         if len(labels) <= 20:
             say("\nconfusion matrix: rows are the true classes, columns the predicted ones")
             say(_confusion_table(confusion_matrix(true, predicted, labels), experiment.dataset.classes))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from monitor.checkpoints import restore
-from monitor.metrics import METRICS
+from monitor.metrics import METRICS, measure
 from monitor.recorder import Recorder, Run
 from tinynet import functional as F
 from tinynet.backend import as_array, same_device, to_device
@@ -33,6 +33,9 @@ LOSSES = {
     "huber_loss": F.huber_loss,
     "binary_cross_entropy_with_logits": F.binary_cross_entropy_with_logits,
 }
+
+
+OUTPUTS_ARE = {F.cross_entropy: "logits", F.binary_cross_entropy_with_logits: "logits"}  # other losses do not say
 
 
 class Training:
@@ -233,10 +236,8 @@ def _scores(model: Any, data: tuple[Any, Any], loss: Callable, metrics: dict[str
     with no_grad():
         scores = {"loss": float(plain(loss(outputs, y)))}
     if metrics:
-        true, predicted = to_device(y, "cpu"), to_device(outputs, "cpu")
-        if true.dtype.kind in "iu" and predicted.ndim == true.ndim + 1:  # class numbers, and a score for every class
-            predicted = predicted.argmax(axis=-1)
-        scores.update((name, float(function(true, predicted))) for name, function in metrics.items())
+        kind = OUTPUTS_ARE.get(loss, "auto")
+        scores.update(measure(metrics, to_device(y, "cpu"), to_device(outputs, "cpu"), kind))
     return scores
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,44 @@ def targets(rng: np.random.Generator) -> dict[str, tuple[list, list]]:
     return {name: (a.tolist(), b.tolist()) for name, (a, b) in pairs.items()}
 
 
+def scored(rng: np.random.Generator) -> dict[str, tuple[list, list]]:
+    """Pairs (y_true, y_score): one column for two classes, probabilities [n, classes] for more; many ties."""
+    binary, four = rng.integers(0, 2, 40), rng.permutation(np.arange(60) % 4)
+    rows = rng.random((60, 4)).round(1) + 0.05 + np.eye(4)[four]
+    pairs = {
+        "good": (binary, (0.5 * binary + rng.random(40) / 2).round(2)),
+        "with ties": (binary, (0.3 * binary + rng.random(40) / 2).round(1)),
+        "all tied": (binary, np.full(40, 0.5)),
+        "upside down": (binary, 1.0 - binary),
+        "sure and wrong": (np.array([0, 1, 1]), np.array([1.0, 0.0, 1.0])),
+        "four classes": (four, rows / rows.sum(axis=1, keepdims=True)),
+    }
+    return {name: (true.tolist(), score.tolist()) for name, (true, score) in pairs.items()}
+
+
+def scores_of(true: Any, score: Any) -> dict[str, object]:
+    """scikit-learn's scores of scores; keys are "score" or "score/argument/value/argument/value"."""
+    from sklearn import metrics as sk
+
+    true, score = np.array(true), np.array(score)
+    found: dict[str, object] = {"log_loss": sk.log_loss(true, score), "brier_score": sk.brier_score_loss(true, score)}
+    if np.ndim(score) == 1:
+        found |= {
+            "roc_auc": sk.roc_auc_score(true, score),
+            "roc_auc/max_fpr/0.3": sk.roc_auc_score(true, score, max_fpr=0.3),
+        }
+        found["average_precision"] = sk.average_precision_score(true, score)
+        for name in ("roc_curve", "precision_recall_curve"):
+            found[name] = [np.where(np.isinf(part), 1e9, part).tolist() for part in getattr(sk, name)(true, score)]
+        return found
+    for average in ("macro", "weighted", "micro"):
+        found[f"average_precision/average/{average}"] = sk.average_precision_score(true, score, average=average)
+        for kind in ("ovr", "ovo") if average != "micro" else ("ovr",):
+            how = {"multi_class": kind, "average": average}
+            found[f"roc_auc/multi_class/{kind}/average/{average}"] = sk.roc_auc_score(true, score, **how)
+    return found | {f"top_k_accuracy/k/{k}": sk.top_k_accuracy_score(true, score, k=k) for k in (1, 2, 3)}
+
+
 def plain(value: object) -> object:
     """Arrays as lists, and nan as the string that JSON can hold."""
     if isinstance(value, list | np.ndarray):
@@ -74,9 +113,14 @@ def answers(true: list, pred: list) -> dict[str, object]:
 
     found: dict[str, object] = {
         "accuracy": sk.accuracy_score(true, pred),
+        "balanced_accuracy": sk.balanced_accuracy_score(true, pred),
+        "matthews_corrcoef": sk.matthews_corrcoef(true, pred),
+        "cohen_kappa": plain(sk.cohen_kappa_score(true, pred)),
         "confusion_matrix": sk.confusion_matrix(true, pred).tolist(),
         "support": sk.precision_recall_fscore_support(true, pred, zero_division=0)[3].tolist(),
     }
+    if any(a == b for a, b in zip(true, pred, strict=True)):  # else it prints counts with decimals
+        found["report"] = sk.classification_report(true, pred, zero_division=0)
     scores = {"precision": sk.precision_score, "recall": sk.recall_score, "f1_score": sk.f1_score}
     for name, score in scores.items():
         for zero in (0.0, 1.0, np.nan):
@@ -90,10 +134,14 @@ def main() -> None:
     from sklearn import metrics as sk
 
     warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", "A single label was found")  # meant to be
+    for meant in ("A single label was found", "y_pred contains classes not", "`y2` cont", "`y1`, `y2` and"):
+        warnings.filterwarnings("ignore", meant)
     rng = np.random.default_rng(0)
     regression = {"mean_absolute_error": sk.mean_absolute_error, "mean_squared_error": sk.mean_squared_error}
     regression["r2_score"] = sk.r2_score
+    regression["root_mean_squared_error"] = sk.root_mean_squared_error
+    regression["median_absolute_error"] = sk.median_absolute_error
+    regression["explained_variance"] = sk.explained_variance_score
     content = {
         "made_by": "tests/goldens/make_metrics.py",
         "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
@@ -104,6 +152,10 @@ def main() -> None:
         "regression": [
             {"name": name, "y_true": a, "y_pred": b, "answers": {k: float(f(a, b)) for k, f in regression.items()}}
             for name, (a, b) in targets(rng).items()
+        ],
+        "scores": [
+            {"name": name, "y_true": true, "y_score": score, "answers": scores_of(true, score)}
+            for name, (true, score) in scored(rng).items()
         ],
     }
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))

@@ -100,6 +100,20 @@ def test_lookahead_with_alpha_one_and_the_slow_weights_given_up_is_the_inner_opt
     assert np.allclose(ps[0].data, plain[0].data, rtol=1e-13)
 
 
+def test_lookahead_of_every_step_goes_half_of_every_step():
+    p = parameter([1.0])
+    opt = Lookahead(SGD([p], lr=1.0), k=1)
+    for expected in (0.5, 0.0):
+        p.grad = np.ones(1)
+        opt.step()
+        assert p.data.item() == expected
+
+
+def test_defaults_are_those_of_the_papers():
+    inner = SGD([parameter([1.0])])
+    assert (Lookahead(inner).k, Lookahead(inner).alpha, EMA(inner).decay_of_average) == (5, 0.5, 0.999)
+
+
 def test_ema_is_its_definition():
     p = parameter([1.0, -2.0])
     opt = EMA(SGD([p], lr=0.1), decay=0.6)
@@ -117,7 +131,6 @@ def test_ema_is_its_definition():
         assert np.allclose(p.data, w, rtol=1e-14)
     assert decays[0] == 2 / 11
     assert decays[-1] == 13 / 22
-    assert EMA(SGD([p])).decay_of_average == 0.999
 
 
 def test_ema_at_its_full_decay():
@@ -228,6 +241,24 @@ def test_the_average_begins_with_the_weights_of_the_first_step(around):
         train(o, ps, 4)
         o.eval()
     assert bits(loaded) == bits(fresh)
+
+
+def test_whoever_still_needs_the_weights_is_told_that_they_were_changed():
+    """By the number of the version, which a graph compares."""
+    p = SimpleNamespace(data=np.ones(2), grad=None, version=0)
+    opt = EMA(SGD([p]))
+    train(opt, [p], 1)
+    before = p.version
+    opt.eval()
+    opt.eval()
+    assert p.version == before + 1
+    opt.train()
+    assert p.version == before + 2
+    look = Lookahead(SGD([p]), k=2)
+    train(look, [p], 1)
+    before = p.version
+    train(look, [p], 1)
+    assert p.version == before + 2  # the step, and the look back
 
 
 # An optimizer around another --------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ from optimizers import (
     ScheduleFreeAdamW,
     ScheduleFreeSGD,
 )
+from optimizers.clipping import ClipNorm
+from optimizers.projections import Box
 
 every_optimizer = pytest.mark.parametrize("name", EVERY)
 
@@ -146,8 +148,8 @@ def test_a_gradient_of_another_shape_is_an_error_and_is_not_broadcast():
 @every_optimizer
 def test_slices_of_any_size_give_the_same_bits(name, monkeypatch):
     results = []
-    for size in (1, 7, 1000, optimizers.slab.SLICE):
-        monkeypatch.setattr(optimizers.slab, "SLICE", size)
+    for elements in (1, 7, 1000, 10**6):
+        monkeypatch.setattr(optimizers.slab, "SLICE", 4 * elements)  # bytes
         ps = random_parameters(*suited(name, [(17, 5), (1,), (), (30, 31)]), dtype="float32")
         opt = EVERY[name](ps)
         train(opt, ps, 3)
@@ -224,6 +226,57 @@ def test_float32_and_float64_move_alike(name):
         train(EVERY[name](ps), ps, 20)
     for p, q in zip(single, double, strict=True):
         assert np.allclose(p.data, q.data, rtol=1e-5, atol=1e-5)
+
+
+# Clipping and projections, where a step uses them ------------------------------------------------------------------------
+
+
+def test_clip_sees_the_gradients_of_all_groups_before_any_decay():
+    a, b, c = parameter([1.0, 0.0]), parameter([0.0]), parameter([7.0])
+    opt = SGD([{"params": [a, c]}, {"params": [b], "lr": 10.0}], lr=1.0, weight_decay=0.5, clip=ClipNorm(1.0))
+    assert opt.grad_norm is None
+    a.grad, b.grad, c.grad = np.array([3.0, 0.0]), np.array([4.0]), None
+    opt.step()
+    assert float(opt.grad_norm) == 5.0
+    assert np.allclose(a.data, [1 - 0.6 - 0.5, 0.0], rtol=1e-15)  # the gradient is shortened to 3/5, the decay is not
+    assert np.allclose(b.data, [-8.0], rtol=1e-15)
+    assert c.data.tolist() == [7.0]
+    assert (a.grad.tolist(), b.grad.tolist()) == ([3.0, 0.0], [4.0])  # arrays of the user's own are left alone
+
+
+def test_clip_is_not_asked_where_a_gradient_is_not_finite():
+    p = parameter([1.0])
+    opt = SGD([p], clip=lambda pairs: 1 / 0, on_nonfinite="skip")
+    p.grad = np.array([np.nan])
+    opt.step()
+    assert (opt.skipped, p.data.tolist()) == (1, [1.0])
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if not name.startswith("schedule-free")])
+def test_a_projection_comes_last_and_holds_for_all_that_moved(name):
+    """After the step, the decay and the proximal penalty; a parameter without a gradient is left where it was."""
+    a, b, c = (parameter(np.full(shape, 5.0)) for shape in suited(name, [(3,), (2,), (4,)]))
+    c.data *= -1
+    opt = EVERY[name]([("a", a), ("b", b), ("c", c)], projection=Box(-0.3, 0.2))
+    for k in range(7):
+        for p in (a, c):
+            p.grad = np.where(np.arange(p.data.size) % 2, 10.0, -10.0).reshape(p.data.shape)
+        opt.step()
+        assert all(np.all((p.data >= -0.3) & (p.data <= 0.2)) for p in (a, c))
+        if k == 0:
+            assert (a.data == 0.2).all()
+            assert (c.data == -0.3).all()
+    assert (b.data == 5.0).all() or name == "lookahead"  # which averages all that there is
+    opt.eval()
+    assert all(np.all((p.data >= -0.3) & (p.data <= 0.2)) for p in (a, c))
+
+
+def test_a_projection_for_some_of_the_parameters():
+    w, b = parameter([[0.0]]), parameter([0.0])
+    opt = SGD([("w", w), ("b", b)], lr=1.0, projection=Box(-1, 1, only=lambda name, p: name == "w"))
+    w.grad, b.grad = np.full((1, 1), -3.0), np.full(1, -3.0)
+    opt.step()
+    assert (w.data.item(), b.data.item()) == (1.0, 3.0)
 
 
 # Gradients that are not there -----------------------------------------------------------------------------------------

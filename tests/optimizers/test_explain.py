@@ -2,7 +2,9 @@
 
 import copy
 import io
+import runpy
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +15,8 @@ import optimizers
 import tinynet as tn
 from optimizers import EMA, L1, L2, SGD, Adam, AdamW, ElasticNet, Lookahead, NonfiniteGradientError, Optimizer, RMSprop
 from optimizers.clipping import ClipNorm
-from optimizers.explain import explain
-from optimizers.explain_source import Executed
+from optimizers.explanation import explain
+from optimizers.explanation_source import Executed
 from optimizers.landscapes import rosenbrock
 from optimizers.projections import Box
 from optimizers.trajectories import Point
@@ -429,6 +431,16 @@ def test_tensors_of_the_engine_and_their_graph_are_left_alone():
         assert explanation[name]["afterwards"].tobytes() == p.data.tobytes()
 
 
+def test_what_hangs_on_a_parameter_is_not_copied():
+    class Anchored(Point):
+        def __deepcopy__(self, memo):
+            raise AssertionError("copied")
+
+    point = Anchored([1.0, 2.0])
+    point.grad = np.ones(2)
+    assert explain(EMA(Adam([("point", point)], lr=0.1)))["point"]["afterwards"] == pytest.approx([0.9, 1.9])
+
+
 def test_the_explanation_does_not_change_with_the_optimizer():
     optimizer, point = point_after(adam)
     move = explain(optimizer)["point"]
@@ -437,6 +449,22 @@ def test_the_explanation_does_not_change_with_the_optimizer():
     point.grad[...] = 0
     optimizer.step()
     assert all(np.array_equal(kept[key], move[key]) for key in move)
+
+
+def test_arrays_that_are_not_numpys():
+    """They are brought to the host to be printed and drawn; the numbers stay where they are."""
+    stand = runpy.run_path(str(Path(__file__).parents[1] / "engine" / "test_flow.py"))["Stand"]
+    stand.get = lambda self: self.host
+    stand.__bool__, stand.__float__ = (lambda self: bool(self.host)), (lambda self: float(self.host))
+    for make in MAKERS.values():
+        if make is optimizers.Muon:  # wants a matrix
+            continue
+        here, there = (SimpleNamespace(data=as_array(np.array([1.0, 2.0])), grad=None) for as_array in (np.copy, stand))
+        here.grad, there.grad = np.array([0.5, -3.0]), stand(np.array([0.5, -3.0]))
+        expected, explanation = explain(make([("w", here)])), explain(make([("w", there)]))
+        assert isinstance(explanation["w"]["afterwards"], stand)
+        assert str(explanation) == str(expected)
+        explanation.plot()
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 A copy of the optimizer takes the step, and we look over its shoulder: what is shown are the variables of its `rule` and
 the lines of it that ran, so an optimizer of your own is explained as well as Adam. Here the step is watched,
-explain_source.py reads the lines, explain_plot.py draws.
+explanation_source.py reads the lines, explanation_plot.py draws.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import itertools
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,76 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optimizers.base import Optimizer
-from optimizers.explain_source import Executed
+from optimizers.explanation_move import Move, Quantity, on_host
+from optimizers.explanation_source import Executed
 from optimizers.penalties import ElasticNet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FEW = 6  # numbers that are printed one by one
-
-
-@dataclass(frozen=True, eq=False)
-class Quantity:
-    """One row of an explanation: an array (or a number), its name, how it was computed, and which state it is, if any."""
-
-    name: str
-    value: Any
-    formula: str = ""
-    state: str = ""
-    equal: str = ""  # another name that the rule has for it
-
-    @property
-    def label(self) -> str:
-        name = f"{self.name} = {self.equal}" if self.equal else self.name
-        return f"{name} ({self.state})" if self.state not in ("", self.name) else name
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Move(Mapping[str, Any]):
-    """What one step does to one parameter: a mapping from names to arrays of its shape, and to numbers.
-
-    "p" is the parameter before and "afterwards" the parameter after the step; "gradient" is its `.grad`. "direction" and
-    "step" are what the rule answers and "update" is their product. "clipped", "decay", "penalty", "projection" are there
-    if there are such things and they change something. All else has its name in the rule, such as "m_hat" or "lr"; a
-    state also has that in `state_dict()`, such as "exp_avg".
-    """
-
-    name: str
-    optimizer: str
-    quantities: list[Quantity]
-    numbers: dict[str, Any]
-    aliases: dict[str, str]  # other names of the quantities
-
-    def __getitem__(self, key: str) -> Any:
-        known = {**self.numbers, **{quantity.name: quantity.value for quantity in self.quantities}}
-        if key not in known:
-            key = self.aliases.get(key, key)
-        if key not in known:
-            raise KeyError(f"{key!r} is not among {', '.join(self)}")
-        return known[key]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from (quantity.name for quantity in self.quantities)
-        yield from self.numbers
-
-    def __len__(self) -> int:
-        return len(self.quantities) + len(self.numbers)
-
-    def __repr__(self) -> str:
-        shape, t = self["p"].shape, self.numbers["t"]
-        title = f"{self.optimizer} moves {self.name!r} of shape {shape}, update {t}"
-        shown = [f"{name} = {short(value)}" for name, value in self.numbers.items() if value is not False]
-        numbers = wrapped(shown, 120)
-        table = [("quantity", "shape", "norm", "smallest", "largest", "values", "formula")]
-        shapes = ["" if q.value.shape in (shape, ()) else str(q.value.shape) for q in self.quantities]
-        table += [(q.label, s, *_measured(q.value), q.formula) for q, s in zip(self.quantities, shapes, strict=True)]
-        few = self["p"].size <= FEW
-        columns = [c for c in zip(*table, strict=True) if any(c[1:]) and (few or c[0] != "values")]
-        widths = [max(map(len, column)) for column in columns]
-        rows = ["  ".join(map(str.ljust, row, widths)) for row in zip(*columns, strict=True)]
-        rows.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join(line.rstrip() for line in (title, numbers, "", *rows))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,7 +55,7 @@ class Explanation(Mapping[str, Move]):
         plane too: arrows show where the gradient leads, where the rule's direction leads, and the step. `landscape`, a
         function of points [..., 2], is drawn below them as contours.
         """
-        from optimizers.explain_plot import plot_move
+        from optimizers.explanation_plot import plot_move
 
         return plot_move(self[next(iter(self)) if parameter is None else parameter], landscape)
 
@@ -164,7 +99,7 @@ class _StandIn:
     """In the place of a parameter."""
 
     def __init__(self, p: Any):
-        self.data = p.data.copy()
+        self.data = p.data  # until the copy of the optimizer puts its own there
         self.grad = None if p.grad is None else p.grad.copy()
 
 
@@ -254,8 +189,8 @@ class _Notes:
     numbers: dict[str, Any]  # t and the hyperparameters
     clipped: Any  # copies of the gradient ...
     places: dict[str, Any]  # ... and of the parameter, after each stage of the step
-    returned: tuple[Any, Any] = (0.0, 0.0)  # what the rule answers, and copies of it
-    answer: tuple[Any, Any] = (0.0, 0.0)
+    returned: tuple[Any, ...] = (0.0, 0.0)  # what the rule answers, and copies of it
+    answer: tuple[Any, ...] = (0.0, 0.0)
     frames: list[_Frame] = field(default_factory=list)
 
 
@@ -295,7 +230,8 @@ class _Witness:
         notes.places["decay"] = p.copy()
         with _watching(self.optimizer) as notes.frames:
             direction, step = self.rule(p, g, *states, **hyper)
-        notes.returned, notes.answer = (direction, step), (copy.copy(direction), copy.copy(step))
+        notes.returned = direction, step
+        notes.answer = tuple(x.copy() if _is_array(x) else x for x in notes.returned)
         notes.places["rule"] = p.copy()
         notes.places["update"] = (p - step * direction).astype(p.dtype)
         return direction, step
@@ -321,7 +257,7 @@ def _explained(name: str, witness: _Witness, around: str) -> Move:
     for frame in notes.frames:
         table.add(frame)
     if getattr(optimizer.grad_norm, "size", 0) == 1:
-        table.numbers["grad_norm"] = optimizer.grad_norm
+        table.numbers["grad_norm"] = float(on_host(optimizer.grad_norm).reshape(()))
     before, behind, total = _stages({**notes.places, around: after}, _causes(notes, optimizer, around))
     direction, step = notes.answer
     rows += [
@@ -444,38 +380,10 @@ def _is_number(value: Any) -> bool:
 
 def _same(a: Any, b: Any) -> bool:
     a, b = a.reshape(-1), b.reshape(-1)
-    return bool(((a == b) | ((a != a) & (b != b))).all())  # nan is the same as nan
+    return bool(np.all((a == b) | ((a != a) & (b != b))))  # nan is the same as nan
 
 
 def _in_shape(value: Any, like: Any) -> Any:
     """An array in the parameter's shape, if it has as many elements; a number becomes an array without axes."""
     value = value if _is_array(value) else np.asarray(value)
     return value.reshape(like.shape) if value.size == like.size else value
-
-
-def on_host(value: Any) -> np.ndarray:
-    """float64 in the machine's own memory (arrays of a graphics card have a `get` that brings them there)."""
-    return np.asarray(value.get() if hasattr(value, "get") else value, float)
-
-
-def short(value: Any) -> str:
-    """A number, or a tuple of them, with four digits."""
-    if isinstance(value, tuple | list):
-        return f"({', '.join(map(short, value))})"
-    return f"{value:.4g}" if isinstance(value, float | np.ndarray | np.floating) else str(value)
-
-
-@np.errstate(all="ignore")  # the norm of huge numbers is infinite
-def _measured(value: Any) -> tuple[str, str, str, str]:
-    """Norm, smallest and largest number, and if they are few, all."""
-    numbers = on_host(value).reshape(-1)
-    if not numbers.size:
-        return "0", "", "", ""
-    listed = "  ".join(map(short, numbers)) if numbers.size <= FEW else ""
-    return short(np.linalg.norm(numbers)), short(numbers.min()), short(numbers.max()), listed
-
-
-def wrapped(items: list[str], width: int) -> str:
-    """The items in lines of some width, none of them broken."""
-    text = "   ".join(item.replace(" ", "\xa0") for item in items)
-    return textwrap.fill(text, width, break_on_hyphens=False, break_long_words=False).replace("\xa0", " ")
