@@ -1,6 +1,6 @@
 """What one step of an optimizer costs: ours against PyTorch's, and against NumPy tensor by tensor.
 
-    python benchmarks/optimizers.py [--rounds 15] [--sizes 10,100,1000]
+    python benchmarks/updates.py [--rounds 15] [--sizes 10,100,1000]
 
 20 tensors, ten weights [w, w] and ten biases [w], in float32 and on one thread; w = 10, 100, 1000 are 1,100, 101,000 and
 10,010,000 numbers. The gradients are in place already and stay the same, so that nothing but `step()` is timed. PyTorch's
