@@ -120,7 +120,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 PROGRAM = """
 import sys
 sys.path[:0] = sys.argv[2:3]
-import test_resume as t
+import test_broken_off as t
 from pathlib import Path
 t.train(Path(sys.argv[1]), t.OPTIMIZERS["adam, scheduled"])
 """
