@@ -8,24 +8,33 @@ graph, and into arrays that are there already. On a small net that is most of th
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from optimizers.base import Optimizer
 from tinynet.graph import is_recording
-from tinynet.plan import all_calls
+from tinynet.plan import all_calls, layout
 from tinynet.program import Program
+from tinynet.stepnumbers import Number
+from tinynet.surroundings import Chance, Surroundings, alike
 from tinynet.tensor import Tensor, attach
-from tinynet.tracing import Host, Number, Tape, Traced, place, real, recording_on
+from tinynet.tracing import ANY, Host, Tape, Traced, recording_on, remade
 
-KEPT = 8  # programs of one function: one for each combination of shapes, dtypes and modes
+KEPT = 8  # programs of one function for arguments of one form: one for each combination of modes, say
+FORMS = 32  # how many forms (shapes, dtypes, other values) are kept
+IN_VAIN = 20  # recordings one after the other, none of which is met again: then capture is of no use
 CHECKED_EVERY = 1000  # replays, after which a call is recorded again to see whether the function still does the same
 
 
 class CaptureWarning(UserWarning):
     """A captured function cannot be replayed, and runs as if it were not captured."""
+
+
+_recording = threading.Lock()  # held while any function is recorded: parameters are then shown as Traced arrays
 
 
 class Captured:
@@ -34,44 +43,78 @@ class Captured:
     def __init__(self, function: Callable, explain: Callable[[str], Any] | None = None):
         functools.update_wrapper(self, function)
         self.function = function
-        self.explain = explain or (lambda why: warnings.warn(why, CaptureWarning, stacklevel=4))
+        self.explain = explain or (lambda why: warnings.warn(why, CaptureWarning, stacklevel=3))
         self.failure: str | None = None  # why the function is not replayed
         self._kept: dict[Any, list[Record]] = {}
+        self._in_vain = 0
+        self._busy = threading.Lock()
 
     def __call__(self, *args: Any, **params: Any) -> Any:
-        if self.failure is not None or is_recording.get() is not True:
-            return self.function(*args, **params)
+        if self.failure is not None or is_recording.get() is not True or not self._busy.acquire(blocking=False):
+            return self.function(*args, **params)  # (busy: in another thread, and there is one set of arrays)
+        try:
+            answer = self._captured(args, params)
+        finally:
+            self._busy.release()
+        if self.failure is not None:
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            self.explain(f"{name} runs without capture: {self.failure}")
+        return self.function(*args, **params) if answer is NOT_CALLED else answer
+
+    def _captured(self, args: tuple, params: dict[str, Any]) -> Any:
+        """The answer, replayed or recorded; NOT_CALLED if it can be neither."""
         arrays: list[np.ndarray] = []
         try:
             form = taken_apart(args, arrays), taken_apart(params, arrays) if params else ()
-        except UnfitError:
-            return self.function(*args, **params)
-        records = self._kept.setdefault(form, [])
-        for record in records:
-            if record.fits():
-                return record.replay(arrays) if record.left else self._again(record, form, arrays)
-        if len(records) >= KEPT:
-            del records[0]
-        record = Record(self.function, form, arrays)
-        if record.tape.failure:
-            self._give_up(record.tape.failure)
-        records.append(record)
-        return record.answer
+        except UnfitError as unfit:
+            return self._give_up(str(unfit))
+        record = next((record for record in self._kept.get(form, ()) if record.fits()), None)
+        if record is None or not record.left:
+            return self._recorded(form, arrays, record)
+        if record.overlaps(arrays):
+            return self._give_up("an argument shares memory with an array that the function changes")
+        self._in_vain = 0
+        return record.replay(arrays)
 
-    def _again(self, record: Record, form: Any, arrays: list[np.ndarray]) -> Any:
-        """The second call, and some later ones: recorded too, to see whether the function does the same."""
-        second = Record(self.function, form, arrays)
-        if guards(second.tape) != guards(record.tape):  # an optimizer's first step may be unlike the others
-            records = self._kept[form]
-            records[records.index(record)] = second
-            return second.answer
-        difference = second.tape.failure or agree(record.tape, second.tape)
-        if difference:
-            late = f"; this was seen only now, and up to {CHECKED_EVERY} calls before may have done what it did first"
-            self._give_up(difference + (late if record.program is not None else ""))
-        else:
-            record.compile()
-        return second.answer
+    def _recorded(self, form: Any, arrays: list[np.ndarray], before: Record | None) -> Any:
+        """Call the function and write down what it does. If it did the same before, the next call can be a replay."""
+        if not _recording.acquire(blocking=False):
+            return NOT_CALLED
+        try:
+            now = Record(self.function, form, arrays, before)
+        finally:
+            _recording.release()
+        answer, now.answer = now.answer, None
+        if now.tape.failure:
+            self._give_up(now.tape.failure)
+        elif before is not None and now.stepped_like(before):
+            difference = agree(before, now)
+            if difference:
+                self._give_up(difference + LATE * (before.program is not None))
+            else:
+                before.compile()
+                self._in_vain = 0
+            now.tape.forget()
+        else:  # the first time; or an optimizer's step was unlike the one before, as the very first may be
+            self._in_vain += 1
+            if self._in_vain == IN_VAIN:
+                last = next(reversed(self._kept.get(form, ())), None)
+                why = last.changed() if last is not None else "the form of its arguments"
+                self._give_up(f"in {IN_VAIN} calls, {why or 'a step'} was never twice the same")
+            elif now.tape.is_usual:
+                self._keep(form, now, before)
+        return answer
+
+    def _keep(self, form: Any, now: Record, before: Record | None) -> None:
+        """Keep a record, in the place of the one before if there is one."""
+        records = self._kept.setdefault(form, [])
+        if before is not None:
+            records.remove(before)
+        records.append(now)
+        if len(records) > KEPT:
+            del records[0]
+        if len(self._kept) > FORMS:
+            del self._kept[next(iter(self._kept))]
 
     def recheck(self) -> None:
         """Let the next call with the usual shapes be recorded again: does the function still do the same?"""
@@ -79,10 +122,10 @@ class Captured:
             for record in records:
                 record.left = 0
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str) -> Any:
         self.failure = why
         self._kept.clear()
-        self.explain(f"{self.function.__name__} runs without capture: {why}")
+        return NOT_CALLED
 
     def program(self) -> str:
         """The NumPy calls of a replay, as Python source, for the shapes that were met last."""
@@ -93,26 +136,55 @@ class Captured:
 
 
 class Record:
-    """One recorded call, and the program made of it."""
+    """One recorded call, and the program made of it.
 
-    def __init__(self, function: Callable, form: Any, arrays: list[np.ndarray]):
-        self.tape = tape = Tape(arrays)
-        inputs = iter(tape.inputs)
-        args, params = put_together(form[0], inputs), put_together(form[1], inputs) if form[1] else {}
-        try:
-            with recording_on(tape):
-                answer = function(*args, **params)
-        finally:
-            self.final = [(leaf, leaf.grad) for leaf, _ in tape.leaves.values()]
-            for leaf, grad in self.final:
-                leaf.grad = real(grad)
+    before: an earlier record of the function, which knows arrays that it uses.
+    """
+
+    tape: Tape
+    modules: list[tuple[Any, Any, list]]  # (module, its attributes, what they were)
+
+    def __init__(self, function: Callable, form: Any, arrays: list[np.ndarray], before: Record | None):
+        self.around = around = Surroundings(function, *constants(form))
+        known = [a.value for a in before.tape.arrays.values()] if before is not None else []
+        tape = self.tape = Tape(arrays, [*known, *(v for v in around.values if isinstance(v, np.ndarray))])
+        chance = Chance(around.generators())
+        answer = self._run(function, form)
+        around.contents += [("a list in a layer", now, then) for now, then in tape.lists]
+        if changed := around.changed() or around.changed_settings():
+            tape.fail(f"it changes {changed}, which a replay would not")
+        tape.is_usual = tape.is_usual and not around.at_other_point()
+        if chance.drawn_unseen(all_calls(tape)):
+            tape.fail("it draws random numbers on its own (functional.dropout is seen)")
+        if tape.failure:
+            for things in (*around.places(), *(vars(module) for module, _, _ in self.modules)):
+                bare(things)
+            for _, thing, attribute, _ in around.attributes:
+                setattr(thing, attribute, bared(getattr(thing, attribute)))
+        self._unchanged: Callable[[], bool] | None = None
         self.program: Program | None = None
         self.left = 0  # replays until the next check
-        self.leaves = [(leaf, leaf.data, no_grad) for leaf, no_grad in tape.leaves.values()]
-        self.watched = list(tape.watched.values())
         self.wanted: list[Traced] = []
         self.form_of_answer = self._shape_of(answer)
         self.answer = rebuilt(self.form_of_answer, [traced.value for traced in self.wanted])
+
+    def _run(self, function: Callable, form: Any) -> Any:
+        """Call the function while everything that it can reach is shown to the tape."""
+        tape, inputs = self.tape, iter(self.tape.inputs)
+        args, params = put_together(form[0], inputs), put_together(form[1], inputs) if form[1] else {}
+        try:
+            with recording_on(tape):
+                for parameter in parameters_in(self.around.values):
+                    tape.leaf(parameter)
+                answer = function(*args, **params)
+            self.final = tape.grads()
+            self.leaves, self.modules = tape.uses(), list(tape.modules.values())
+        except BaseException:
+            tape.close()
+            tape.forget()
+            raise
+        tape.close()
+        return answer
 
     def _shape_of(self, answer: Any) -> Any:
         """The answer with a number in place of each array, which is put into `wanted`."""
@@ -120,31 +192,56 @@ class Record:
         array = answer.data if isinstance(answer, Tensor) else answer
         if isinstance(array, Traced):
             self.wanted.append(array)
-            return kind, len(self.wanted) - 1
+            return "scalar" if kind == "array" and array.is_scalar else kind, len(self.wanted) - 1
         if isinstance(answer, tuple | list):
             return "sequence", type(answer), [self._shape_of(a) for a in answer]
-        if isinstance(answer, dict):
+        if type(answer) is dict:
             return "dict", {key: self._shape_of(a) for key, a in answer.items()}
-        if isinstance(answer, Tensor):
-            return "constant", answer.detach()
-        if isinstance(answer, np.ndarray | np.generic | float) and not isinstance(answer, bool):
+        if isinstance(answer, np.ndarray | np.generic | float | Tensor):
             self.tape.fail("the function answers a number or an array that it did not compute from its arguments")
+        elif answer is not None and not isinstance(answer, bool | int | str):
+            self.tape.fail(f"the function answers a {type(answer).__name__}; arrays can be in tuples, lists and dicts")
+            bare(getattr(answer, "__dict__", {}))
         return "constant", answer
 
     def fits(self) -> bool:
-        """Whether the parameters and layers are still those that were met, in the same state."""
-        for leaf, data, no_grad in self.leaves:
-            if leaf.data is not data or (no_grad is not None and (leaf.grad is None) is not no_grad):
-                return False
-        return all(getattr(thing, name) is value for thing, name, value in self.watched)
+        """Whether what the function uses is still what was met, in the same state."""
+        self._unchanged = self._unchanged or unchanged(self)
+        try:
+            return self._unchanged() or self.changed() is None
+        except (AttributeError, KeyError, ValueError):  # a variable is gone
+            return False
+
+    def changed(self) -> str | None:
+        """What the function uses, and is not what was met; None if all is."""
+        for leaf, data, grad, requires_grad in self.leaves:
+            if leaf.data is not data or leaf.requires_grad is not requires_grad:
+                return "the array of a parameter"
+            if leaf.grad is not grad and grad is not ANY:
+                return "the gradient that a parameter had before (clear it by zero_grad(), first of all)"
+        for module, view, then in self.modules:
+            if not alike(view, then):
+                return f"an attribute of a {type(module).__name__}"
+        return self.around.changed() or ("the point of an optimizer" if self.around.at_other_point() else None)
+
+    def stepped_like(self, before: Record) -> bool:
+        """Whether both took the steps of their optimizers, and compared the numbers in them with the same outcome."""
+        return self.tape.is_usual and guards(self.tape) == guards(before.tape)
 
     def compile(self) -> None:
         self.left = CHECKED_EVERY
         if self.program is None:
             self.program = Program(self.tape, self.wanted, self.final)
-            for call in all_calls(self.tape):  # the program has arrays of its own
-                if call.out is not None:
-                    call.out.value = np.empty(0)
+            self.tape.forget_values()  # the program has arrays of its own
+
+    def overlaps(self, arrays: list[np.ndarray]) -> bool:
+        """Whether one of the arguments shares memory with an array that the program writes into."""
+        assert self.program is not None
+        for array in arrays:
+            base = array.base
+            if id(array if base is None else base) in self.program.writes_into:
+                return True
+        return False
 
     def replay(self, arrays: list[np.ndarray]) -> Any:
         assert self.program is not None
@@ -152,16 +249,66 @@ class Record:
         return rebuilt(self.form_of_answer, self.program.run(*arrays))
 
 
+def unchanged(record: Record) -> Callable[[], bool]:
+    """A function that tells quickly if everything is the same object as before; if not, Record.changed looks closer.
+
+    It is asked at every call, so it is one expression of Python, compiled.
+    """
+    objects: list[Any] = []
+
+    def name(thing: Any) -> str:
+        objects.append(thing)
+        return f"_{len(objects) - 1}"
+
+    tests = []
+    for leaf, data, grad, requires_grad in record.leaves:
+        tests += [f"{name(leaf)}.data is {name(data)}", f"{name(leaf)}.requires_grad is {requires_grad}"]
+        tests += [f"{name(leaf)}.grad is {name(grad)}"] * (grad is not ANY)
+    for module, view, then in record.modules:
+        tests += [f"len({name(view)}) == {len(then)}"]
+        tests += [f"{name(vars(module))}[{key!r}] is {name(value)}" for key, value in zip(vars(module), then, strict=False)]
+    kept = record.around.attributes + record.around.points
+    tests += [f"{name(thing)}.{attribute} is {name(value)}" for _, thing, attribute, value in kept]
+    tests += [f"{name(space)}[{key!r}] is {name(value)}" for _, space, key, value in record.around.entries]
+    tests += [f"{name(alike)}({name(items)}, {name(then)})" for _, items, then in record.around.contents]
+    return eval(f"lambda: {' and '.join(tests) or True}", {f"_{i}": thing for i, thing in enumerate(objects)})
+
+
+def parameters_in(values: list[Any]) -> Iterator[Any]:
+    """The parameters of the models and optimizers among some values, and those that are there by themselves."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif hasattr(value, "named_parameters"):
+            yield from value.parameters()
+        elif isinstance(value, Optimizer):
+            yield from (p for group in value.param_groups for p in group["params"] if isinstance(p, Tensor))
+
+
+def bare(things: Any) -> None:
+    """Put real arrays in the place of Traced ones that the function left in a list, a dict or an object's attributes."""
+    for key, value in list(things.items() if isinstance(things, dict) else enumerate(things)):
+        if bared(value) is not value:
+            things[key] = bared(value)
+
+
+def bared(value: Any) -> Any:
+    """The real array of a Traced one, and a Tensor with one; anything else as it is."""
+    if isinstance(value, Tensor) and isinstance(value.data, Traced):
+        value.data = value.data.value
+    return value.value if isinstance(value, Traced) else value
+
+
 def guards(tape: Tape) -> list[Any]:
     """How the comparisons of the optimizer's numbers came out."""
     return [step.guards for step in tape.steps if isinstance(step, Host)]
 
 
-def agree(a: Tape, b: Tape) -> str | None:
+def agree(a: Record, b: Record) -> str | None:
     """Whether two recordings of a function are the same program: None, or in which way they differ."""
-    pairs = {id(x): id(y) for x, y in zip(a.inputs, b.inputs, strict=True)}
-    first, second = list(all_calls(a)), list(all_calls(b))
-    if len(first) != len(second) or len(a.steps) != len(b.steps):
+    pairs = {id(x): id(y) for x, y in zip(a.tape.inputs, b.tape.inputs, strict=True)}
+    first, second = list(all_calls(a.tape)), list(all_calls(b.tape))
+    if len(first) != len(second) or shape_of(a.tape) != shape_of(b.tape):
         return "it made other NumPy calls the second time"
     for one, other in zip(first, second, strict=True):
         name = one.function.__name__
@@ -174,8 +321,24 @@ def agree(a: Tape, b: Tape) -> str | None:
             )
         if not same(one.target, other.target, pairs):
             return f"{name} wrote into another array the second time"
+        if getattr(one.target, "place", None) != getattr(other.target, "place", None):
+            return f"{name} writes into an array that is made anew at every call (np.zeros_like(x) would be seen)"
         pairs[id(one.out)] = id(other.out)
+    if not same((a.form_of_answer, a.wanted), (b.form_of_answer, b.wanted), pairs):
+        return "it answered something else the second time"
+    if not same([left(a), a.final], [left(b), b.final], pairs):
+        return "it left other gradients in the parameters the second time"
     return None
+
+
+def shape_of(tape: Tape) -> list[Any]:
+    """Which of the steps are those of which optimizer, and how many calls each has."""
+    return [(id(step.optimizer), len(step.calls)) if isinstance(step, Host) else None for step in tape.steps]
+
+
+def left(record: Record) -> list[Any]:
+    """The gradients and norms at each step of an optimizer."""
+    return [(step.grads, step.norm) for step in record.tape.steps if isinstance(step, Host)]
 
 
 def same(x: Any, y: Any, pairs: dict[int, int]) -> bool:
@@ -183,32 +346,39 @@ def same(x: Any, y: Any, pairs: dict[int, int]) -> bool:
     if type(x) is not type(y):
         return False
     if isinstance(x, Traced):
-        if id(x) not in pairs:  # from outside: the same array, or a new one with the same bits
-            pairs[id(x)] = id(y)
-            alike = x.dtype == y.dtype and x.shape == y.shape
-            return place(x.value) == place(y.value) or (alike and x.value.tobytes() == y.value.tobytes())
-        return pairs[id(x)] == id(y)
+        if id(x) in pairs or y.place is None:
+            return pairs.get(id(x)) == id(y)
+        pairs[id(x)] = id(y)  # from outside: the same array, or a new one with the same bits
+        return x.place == y.place or (layout(x.value) == layout(y.value) and x.value.tobytes() == y.value.tobytes())
     if isinstance(x, tuple | list):
         return len(x) == len(y) and all(same(v, w, pairs) for v, w in zip(x, y, strict=True))
     if isinstance(x, dict):
         return x.keys() == y.keys() and all(same(v, y[k], pairs) for k, v in x.items())
     if isinstance(x, Number):
         return x.text == y.text
-    return x is y or bool(x == y) or (x != x and y != y)
+    if isinstance(x, float | np.generic):
+        return repr(x) == repr(y)  # -0.0 == 0.0, and nan != nan
+    return x is y or (not isinstance(x, Tensor | np.ndarray) and bool(x == y))
 
 
 def rebuilt(form: Any, values: list[np.ndarray]) -> Any:
     """An answer from its form; arrays are copies, since the next replay writes over them."""
     kind = form[0]
     if kind == "tensor":
-        return attach(values[form[1]].copy(), None)
+        return attach(values[form[1]].copy("K"), None)
     if kind == "array":
-        return values[form[1]].copy()
+        return values[form[1]].copy("K")
+    if kind == "scalar":
+        return values[form[1]][()]
     if kind == "sequence":
-        return form[1](rebuilt(f, values) for f in form[2])
+        return remade(form[1], [rebuilt(f, values) for f in form[2]])
     if kind == "dict":
         return {key: rebuilt(f, values) for key, f in form[1].items()}
     return form[1]
+
+
+NOT_CALLED = object()
+LATE = f"; this was seen only now, and up to {CHECKED_EVERY} calls before may have done what it did first"
 
 
 class UnfitError(Exception):
@@ -219,21 +389,22 @@ def taken_apart(value: Any, arrays: list[np.ndarray]) -> Any:
     """The form of the arguments, by which programs are kept; their arrays are put into `arrays`."""
     if type(value) is np.ndarray:
         arrays.append(value)
-        return "array", value.shape, value.dtype
+        return "array", value.shape, value.dtype, value.strides
     if isinstance(value, tuple | list):
         return "sequence", type(value), tuple([taken_apart(v, arrays) for v in value])
     if isinstance(value, dict):
         return "dict", tuple([(key, taken_apart(v, arrays)) for key, v in value.items()])
     if isinstance(value, Tensor):
-        if value.requires_grad or type(value.data) is not np.ndarray:
-            raise UnfitError
-        arrays.append(value.data)
-        return "tensor", value.data.shape, value.data.dtype
+        if value.requires_grad:
+            raise UnfitError("an argument requires a gradient")
+        if type(value.data) is np.ndarray:
+            arrays.append(value.data)
+            return "tensor", value.data.shape, value.data.dtype, value.data.strides
     try:
         hash(value)
     except TypeError:
-        raise UnfitError from None
-    return "constant", type(value), value
+        raise UnfitError(f"an argument is a {type(value).__name__}, which cannot be told from others quickly") from None
+    return "constant", type(value), value, repr(value) if type(value) is float else None  # -0.0 == 0.0
 
 
 def put_together(form: Any, inputs: Iterator[Traced]) -> Any:
@@ -243,10 +414,20 @@ def put_together(form: Any, inputs: Iterator[Traced]) -> Any:
     if form[0] == "tensor":
         return Tensor(next(inputs))
     if form[0] == "sequence":
-        return form[1](put_together(f, inputs) for f in form[2])
+        return remade(form[1], [put_together(f, inputs) for f in form[2]])
     if form[0] == "dict":
         return {key: put_together(f, inputs) for key, f in form[1]}
     return form[2]
+
+
+def constants(form: Any) -> Iterator[Any]:
+    """The arguments that are no arrays."""
+    if isinstance(form, tuple):
+        if form and form[0] == "constant":
+            yield form[2]
+        else:
+            for part in form:
+                yield from constants(part)
 
 
 def capture(function: Callable, explain: Callable[[str], Any] | None = None) -> Captured:

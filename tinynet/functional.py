@@ -7,6 +7,7 @@ them (replicas).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -122,10 +123,10 @@ def cross_entropy(
         losses = -(log_softmax(logits) * (targets if weight is None else targets * weight)).sum(axis=-1)
     else:
         losses = kernels.softmax_cross_entropy(logits, labels)
-        losses = losses if weight is None else losses * weight[labels]
+        losses = losses if weight is None else losses * of_labels(weight, labels)
     if weight is None or rows or reduction != "mean" or not losses.size:
         return reduced(losses, reduction)
-    return losses.sum() / np.broadcast_to(weight[labels], losses.shape).sum()
+    return losses.sum() / np.broadcast_to(of_labels(weight, labels), losses.shape).sum()
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Tensor:
@@ -135,10 +136,7 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
     0.3465735912322998
     """
     targets = same_shape("binary_cross_entropy_with_logits", logits, targets)
-    if isinstance(targets, np.ndarray) and targets.size and not (targets.min() >= 0 and targets.max() <= 1):
-        raise ValueError(
-            f"binary_cross_entropy_with_logits: targets must lie in [0, 1], got {targets.min()} to {targets.max()}"
-        )
+    looked_at(refuse_outside_unit, targets)
     return reduced(kernels.sigmoid_cross_entropy(logits, targets), reduction)
 
 
@@ -182,13 +180,37 @@ def check_labels(loss: str, labels: Any, classes: int) -> Any:
             f"{loss}: labels must be integers (class numbers 0 to {classes - 1}), got dtype {labels.dtype}: "
             "use labels.astype(int)"
         )
-    if isinstance(labels, np.ndarray) and labels.size:  # labels on a GPU are checked where they are uploaded
-        low, high = labels.min(), labels.max()
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f"{loss}: labels must be in 0 to {classes - 1} for {classes} classes, found {low if low < 0 else high}"
-            )
+    looked_at(refuse_other_labels, labels, loss, classes)
     return labels
+
+
+def looked_at(check: Callable, array: Any, *of: Any) -> None:
+    """Call check(array, *of), which raises if values are not what they must be.
+
+    Arrays on a GPU are checked where they are uploaded; while a step is captured, the check becomes part of it.
+    """
+    if hasattr(array, "looked_at"):
+        array.looked_at(check, *of)
+    elif isinstance(array, np.ndarray):
+        check(array, *of)
+
+
+def refuse_other_labels(labels: np.ndarray, loss: str, classes: int) -> None:
+    """Raise unless each label is in [0, classes)."""
+    unsigned = labels.view(f"u{labels.itemsize}")  # in which negative numbers are the largest: one look for both ends
+    if labels.size and np.maximum.reduce(unsigned, None) >= classes:
+        low, high = labels.min(), labels.max()
+        raise ValueError(
+            f"{loss}: labels must be in 0 to {classes - 1} for {classes} classes, found {low if low < 0 else high}"
+        )
+
+
+def refuse_outside_unit(targets: np.ndarray) -> None:
+    """Raise unless each target is in [0, 1]."""
+    if targets.size and not (targets.min() >= 0 and targets.max() <= 1):
+        raise ValueError(
+            f"binary_cross_entropy_with_logits: targets must lie in [0, 1], got {targets.min()} to {targets.max()}"
+        )
 
 
 def label_error(logits: Any, labels: Any) -> ShapeError:
@@ -199,6 +221,11 @@ def label_error(logits: Any, labels: Any) -> ShapeError:
         + ("; drop the last axis: labels[..., 0]" if labels.shape == (*logits.shape[:-1], 1) else "")
         + ("; class numbers are integers: labels.astype(int)" if labels.shape == logits.shape[:-1] else "")
     )
+
+
+def of_labels(weight: Any, labels: Any) -> Any:
+    """weight[labels], in words that labels of any kind of array answer."""
+    return np.sum(np.where(kernels.is_class(labels, len(weight)), weight, 0), axis=-1)
 
 
 def class_weights(weight: Any, classes: int, logits: Any) -> Any:

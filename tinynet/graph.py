@@ -72,7 +72,9 @@ class no_grad:
         return inside
 
     def __enter__(self) -> None:
-        self._tokens.append(is_recording.set(self.mode if is_recording.get() else False))
+        now = is_recording.get()
+        inside = now.inside(self.mode) if hasattr(now, "inside") else self.mode if now else False  # what a Tape becomes
+        self._tokens.append(is_recording.set(inside))
 
     def __exit__(self, *_: object) -> None:
         is_recording.reset(self._tokens.pop())
@@ -141,11 +143,12 @@ class Node:
         # and the arrays that they are views of (but not an optimizer's buffer: it notes in `version` when it writes).
         held, stamps = [], []
         for k in reads:
-            array, operand = values[k], operands[k]
+            value, operand = values[k], operands[k]
+            array = value if type(value) is np.ndarray else getattr(value, "value", None)  # of a traced array, the real one
             if type(array) is not np.ndarray:
                 continue
             owner = array.base
-            if operand is not array:
+            if operand is not value and type(operand) is not np.ndarray:
                 if operand.node is not None:
                     continue
                 if operand.grad_buffer is not None:
@@ -157,7 +160,7 @@ class Node:
                 held.append(hold(owner))
         self.hold = held
         self.stamps = stamps  # how often an optimizer had moved the parameters among them
-        if type(answer) is np.ndarray:
+        if type(answer := getattr(answer, "value", answer)) is np.ndarray:
             answer.setflags(write=False)
 
     def check_unchanged(self) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.tracing import Call, Host, Number, Tape, Traced, converted, parts
+from tinynet.stepnumbers import Number
+from tinynet.tracing import Call, Host, Tape, Traced, converted, parts, remade
 
 FROM_SHAPES = {np.zeros_like, np.ones_like, np.empty_like, np.arange}  # whose answer depends on no value
 
@@ -33,7 +34,8 @@ class Plan:
         self.changed = {id(self.root(call.target)) for call in self.calls if call.target is not None}
         self.places: dict[int, np.ndarray] = {id(a): a.value for a in tape.arrays.values()}
         for traced in tape.inputs:
-            self.places[id(traced)] = np.empty_like(traced.value)
+            self.places[id(traced)] = laid_out_like(traced.value)
+        self.given = {*self.places}
         self._fold()
         self._merge()
         self._drop(wanted)
@@ -51,7 +53,8 @@ class Plan:
 
     def root(self, traced: Traced) -> Traced:
         traced = self.same.get(id(traced), traced)
-        return self.roots.get(id(traced), traced)
+        root = self.roots.get(id(traced), traced)
+        return self.same.get(id(root), root)
 
     def is_view(self, call: Call) -> bool:
         return call.out is not None and self.root(call.out) is not call.out
@@ -65,8 +68,8 @@ class Plan:
         for call in self.calls:
             if call.out is None or id(self.root(call.out)) in self.changed:
                 continue
-            known = all(id(r) in self.places and id(r) not in self.outside for r in self.reads(call))
-            fixed = not has_number(call.args) and not is_random(call.function)
+            known = all(id(r) in self.places and id(r) not in self.given for r in self.reads(call))
+            fixed = not has_number((call.args, *call.params.values())) and not is_random(call.function)
             if call.function in FROM_SHAPES or (known and fixed and any(True for _ in parts(call.args))):
                 value = self.places[id(call.out)] = call.out.value
                 first = equal.setdefault((value.shape, value.strides, value.dtype, value.tobytes()), call.out)
@@ -79,14 +82,19 @@ class Plan:
         seen: dict[Any, Traced] = {}
         version: dict[int, int] = {}
         kept = []
+        hosts = {id(c): step for step in self.tape.steps if isinstance(step, Host) for c in step.calls}
+        before, within = None, None  # a step may be left out, so what it computes serves nobody else
         for call in self.calls:
+            if hosts.get(id(call)) is not within:
+                seen = seen if before is None else before
+                within = hosts.get(id(call))
+                before = None if within is None else dict(seen)
             if call.target is not None:
                 root = self.root(call.target)
                 version[id(root)] = version.get(id(root), 0) + 1
                 if id(root) in self.outside:  # which may share memory with others
                     version[0] = version.get(0, 0) + 1
-            elif not is_random(call.function):
-                assert call.out is not None
+            elif call.out is not None and not is_random(call.function):
                 key = self._key(call, version)
                 if key in seen and not {id(self.root(call.out)), id(self.root(seen[key]))} & self.changed:
                     self.same[id(call.out)] = seen[key]
@@ -105,7 +113,7 @@ class Plan:
                 return tuple(map(key, value))
             if isinstance(value, dict):
                 return tuple((k, key(v)) for k, v in sorted(value.items()))
-            return type(value).__name__, repr(value)
+            return type(value).__name__, value.text if isinstance(value, Number) else repr(value)
 
         return call.function, key(call.args), key(call.params), tuple(call.errors.items())
 
@@ -114,8 +122,9 @@ class Plan:
         needed = {id(self.root(traced)) for traced in wanted}
         kept = []
         for call in reversed(self.calls):
-            root = self.root(call.written)
-            if id(root) in needed or (call.target is not None and id(root) in self.outside) or is_random(call.function):
+            wrote = call.written is not None and id(self.root(call.written))
+            outside = call.target is not None and wrote in self.outside
+            if not wrote or wrote in needed or outside or is_random(call.function):
                 needed.update(map(id, self.reads(call)))
                 kept.append(call)
         self.calls = kept[::-1]
@@ -136,12 +145,12 @@ class Plan:
                 continue
             source = self.same.get(id(call.args[1]), call.args[1])
             start = made.get(id(source))
-            alike = isinstance(source, Traced) and source.value.shape == call.target.value.shape
+            alike = isinstance(source, Traced) and layout(source.value) == layout(call.target.value)
             if start is None or not alike or used[id(source)] != 1 or id(source) in busy or id(source) in self.changed:
                 continue
-            if source.value.dtype != call.target.value.dtype or id(call.target) not in self.outside:
+            if id(call.target) not in self.outside:
                 continue
-            between = [t for c in self.calls[start:i] for t in (*parts((c.args, c.params)), c.written)]
+            between = [t for c in self.calls[start:i] for t in parts((c.args, c.params, c.written))]
             if not any(np.may_share_memory(call.target.value, self._memory(t)) for t in between if t is not source):
                 self.places[id(source)] = call.target.value
                 kept[i] = None  # type: ignore[call-overload]
@@ -154,8 +163,8 @@ class Plan:
         """Give every answer an array: a dead one of its shape, or a new one; a view is taken of its array, once."""
         last: dict[int, int] = {}
         for i, call in enumerate(self.calls):
-            for root in (*self.reads(call), self.root(call.written)):
-                last[id(root)] = i
+            for traced in parts((call.args, call.params, call.written)):
+                last[id(self.root(traced))] = i
         for traced in wanted:
             last[id(self.root(traced))] = len(self.calls)
         ours: dict[int, np.ndarray] = {}
@@ -175,18 +184,19 @@ class Plan:
                 like = out.value
                 if is_elementwise(call):  # may write over an operand that nobody reads afterwards
                     self._release(dying.get(i, []), ours, free)
-                ready = free.get((like.shape, like.strides, like.dtype), [])
+                ready = free.get(layout(like), [])
                 self.places[id(out)] = ours[id(out)] = ready.pop() if ready else np.empty_like(like)
             self._release(dying.get(i, []), ours, free)
         self.calls = [c for c in self.calls if c not in views]
-        self.bytes = sum({id(a): a.nbytes for a in self.places.values() if a.base is None}.values())
+        outside = {id(owner(a.value)) for a in self.outside.values()}
+        self.bytes = sum({id(o): o.nbytes for o in map(owner, self.places.values()) if id(o) not in outside}.values())
 
     @staticmethod
     def _release(keys: list[int], ours: dict[int, np.ndarray], free: dict[Any, list[np.ndarray]]) -> None:
         for key in keys:
             array = ours.pop(key, None)
             if array is not None:
-                free.setdefault((array.shape, array.strides, array.dtype), []).append(array)
+                free.setdefault(layout(array), []).append(array)
 
     def placed(self, value: Any) -> Any:
         """A call's arguments with the planned arrays in place of the Traced ones."""
@@ -194,7 +204,7 @@ class Plan:
             value = self.same.get(id(value), value)
             return self.places[id(value)]
         if isinstance(value, tuple | list):
-            return type(value)(map(self.placed, value))
+            return remade(type(value), map(self.placed, value))
         if isinstance(value, dict):
             return {key: self.placed(v) for key, v in value.items()}
         return value
@@ -207,6 +217,23 @@ def all_calls(tape: Tape) -> Iterator[Call]:
             yield from step.calls
         else:
             yield step
+
+
+def owner(array: np.ndarray) -> Any:
+    """The array whose memory it is."""
+    return array if array.base is None else array.base
+
+
+def layout(array: np.ndarray) -> tuple:
+    """Arrays that are alike in this can take each other's place: NumPy adds in another order if the strides are others."""
+    return array.shape, array.strides, array.dtype
+
+
+def laid_out_like(array: np.ndarray) -> np.ndarray:
+    """An array for copies of this one, with the same strides."""
+    low, high = np.lib.array_utils.byte_bounds(array)
+    start = array.__array_interface__["data"][0] - low
+    return np.ndarray(array.shape, array.dtype, np.empty(high - low, np.uint8), start, array.strides)
 
 
 def has_number(value: Any) -> bool:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.plan import Plan, is_random, is_reduction
-from tinynet.tracing import Call, Host, Number, Tape, Traced, converted, parts, place
+from tinynet.plan import Plan, all_calls, is_random, is_reduction, owner
+from tinynet.stepnumbers import Number
+from tinynet.surroundings import place
+from tinynet.tracing import Call, Check, Host, Tape, Traced, converted, real
 
 Grads = list[tuple[Any, Any]]  # (parameter, what its .grad was set to)
 
@@ -24,9 +26,13 @@ class Program:
 
     def __init__(self, tape: Tape, wanted: list[Traced], grads: Grads):
         hosts = [step for step in tape.steps if isinstance(step, Host)]
-        left = [g for _, g in (*grads, *(pair for host in hosts for pair in host.grads))] + [host.norm for host in hosts]
+        stops = [step for step in all_calls(tape) if isinstance(step, Check)]
+        left = [g for of in (grads, *(s.grads for s in hosts), *(s.grads for s in stops)) for _, g in of]
+        left += [host.norm for host in hosts]
         plan = Plan(tape, [t for t in (*wanted, *left) if isinstance(t, Traced)])
         self.bytes = plan.bytes
+        targets = [call.target for call in plan.calls if call.target is not None]
+        self.writes_into = {id(owner(t.value)) for t in targets if id(plan.root(t)) in plan.outside}
         self.source = source = Source(plan)
         source.inputs()
         kept = {id(call) for call in plan.calls}
@@ -35,7 +41,8 @@ class Program:
                 source.step_of(step, kept)
             elif id(step) in kept:
                 source.call(step)
-        if not hosts or any(a is not b for (_, a), (_, b) in zip(grads, hosts[-1].grads, strict=False)):
+        left_by_host = hosts[-1].grads if hosts else []
+        if len(grads) != len(left_by_host) or any(a is not b for (_, a), (_, b) in zip(grads, left_by_host, strict=True)):
             source.leave(grads)
         source.line(f"return [{', '.join(map(source.value, wanted))}]")
         self.run = source.compiled()
@@ -53,7 +60,8 @@ class Source:
         self.indent = 0
         self.names: dict[str, Any] = {"errstate": np.errstate, "copyto": np.copyto}
         self.known: dict[Any, str] = {}
-        self.errors = np.geterr()
+        self.filled_names: set[str] = set()
+        self.errors = plan.tape.errors
         self.labels = labels(plan.tape)
 
     def compiled(self) -> Callable:
@@ -94,7 +102,9 @@ class Source:
         if dtype is not None and type(value) in (int, float):
             constant = np.asarray(value, dtype)
             return self.name(constant, "c", (dtype, constant.tobytes()))
-        if value is None or value is Ellipsis or type(value) in (int, bool, str, slice):
+        if type(value) is slice:
+            return f"slice({', '.join(map(self.value, (value.start, value.stop, value.step)))})"
+        if value is None or value is Ellipsis or type(value) in (int, bool, str):
             return repr(value)
         return f"float('{value!r}')" if type(value) is float else self.name(value, "k")
 
@@ -102,7 +112,9 @@ class Source:
         """A Number as a 0-d array that is filled at every replay, before its first use."""
         key = (number.text, dtype)
         if key not in self.known:
-            self.line(f"{self.name(np.empty((), dtype), 'k', key)}.fill({number.text})")
+            name = self.name(np.empty((), dtype), "k", key)
+            self.filled_names.add(name)
+            self.line(f"{name}.fill({number.text})")
         return self.known[key]
 
     def keywords(self, params: dict[str, Any]) -> str:
@@ -127,19 +139,22 @@ class Source:
         if quiet:
             self.line(f"with errstate({', '.join(f'{key}={how!r}' for key, how in quiet.items())}):")
         self.indent += bool(quiet)
-        for text in self.texts(call, self.name(self.plan.placed(call.written), "a")):
+        if isinstance(call, Check):
+            self.leave(call.grads)
+        for text in self.texts(call, "" if call.written is None else self.name(self.plan.placed(call.written), "a")):
             self.line(text)
         self.indent -= bool(quiet)
 
     def texts(self, call: Call, out: str) -> list[str]:
         function, params = call.function, dict(call.params)
         if isinstance(function, np.ufunc):
-            values = ", ".join(self.value(a, scalar_dtype(call)) for a in call.args)
+            values = ", ".join(map(self.value, call.args, operand_dtypes(call)))
             out = f"out={out}" if function in (np.maximum, np.minimum) else out  # which take it by keyword only
             return [f"{self.name(function, function.__name__)}({values}, {out}{self.keywords(params)})"]
         if is_reduction(function):
             ufunc: Any = getattr(function, "__self__", None)
-            axis, dtype, keepdims = (self.value(params.pop(key)) for key in ("axis", "dtype", "keepdims"))
+            defaults = {"axis": 0, "dtype": None, "keepdims": False}
+            axis, dtype, keepdims = (self.value(params.pop(key, default)) for key, default in defaults.items())
             name = self.name(function, f"{ufunc.__name__}_reduce", (ufunc, "reduce"))
             return [f"{name}({self.value(call.args[0])}, {axis}, {dtype}, {out}, {keepdims}{self.keywords(params)})"]
         values = ", ".join(map(self.value, call.args))
@@ -151,12 +166,14 @@ class Source:
             return [f"copyto({out}, {values}, 'unsafe')"]
         if function is np.zeros_like:
             return [f"copyto({out}, 0)"]
-        if function is np.where:
+        if function is np.where and getattr(call.args[0], "dtype", None) == np.bool:
             mask, a, b = map(self.value, call.args)
             return [f"copyto({out}, {b})", f"copyto({out}, {a}, where={mask})"]
         if is_random(function):
             return [f"{self.name(function, 'random', function)}({values}, {out})"]
         made = f"{self.name(function, function.__name__)}({values}{self.keywords(params)}"
+        if call.written is None:
+            return [f"{made})"]
         if call.target is None:
             return [f"copyto({out}, {made}))"]
         return [f"{made})" if function.__name__ == "at" else f"{made}, out={out})"]
@@ -177,7 +194,9 @@ class Source:
             if id(call) in kept:
                 self.call(call)
         if isinstance(host.norm, Traced):
-            self.line(f"{optimizer}.grad_norm = {self.value(host.norm)}.copy()")
+            self.line(f"{optimizer}.grad_norm = {self.value(host.norm)}.copy(){'[()]' * host.norm.is_scalar}")
+        self.known = {key: name for key, name in self.known.items() if name not in self.filled_names}
+        self.filled_names.clear()  # the n0 of another step is another number
         self.indent -= 2
         self.line(f"    {optimizer}.end(work)")
 
@@ -190,11 +209,14 @@ class Source:
             self.line(f"{self.name(leaf, 'p')}.grad = {value}")
 
 
-def scalar_dtype(call: Call) -> Any:
-    """The dtype that Python numbers among the operands take: that of the arrays, if they are floats of one kind."""
-    dtypes = {traced.dtype for traced in parts(call.args)}
-    (dtype,) = dtypes if len(dtypes) == 1 else (None,)
-    return dtype if dtype is not None and dtype.kind == "f" else None
+def operand_dtypes(call: Call) -> list[Any]:
+    """For each operand of a ufunc the dtype that a Python number there becomes, if that is a float; else None."""
+    kinds = [getattr(a, "dtype", type(real(a))) for a in call.args]
+    if call.params.keys() - {"where"} or not all(isinstance(k, np.dtype) or k in (int, float) for k in kinds):
+        return [None] * len(kinds)
+    function: Any = call.function
+    dtypes = function.resolve_dtypes((*kinds, *[None] * function.nout))
+    return [dtype if dtype.kind == "f" else None for dtype in dtypes[: len(kinds)]]
 
 
 def labels(tape: Tape) -> dict[tuple, str]:

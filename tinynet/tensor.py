@@ -416,7 +416,7 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
     if mode is not True and hasattr(mode, "seen"):  # a Tape (tracing.py), to which every array must be shown
         values = [mode.seen(value) for value in values]
         for arg in args:
-            if isinstance(arg, Tensor) and arg.requires_grad and arg.node is None:
+            if isinstance(arg, Tensor) and arg.node is None:
                 mode.leaf(arg)
     try:
         y = function(*values, **params)
