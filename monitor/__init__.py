@@ -18,10 +18,11 @@ from monitor.pictures import (
 from monitor.pictures_inside import plot_histograms, plot_layers
 from monitor.progress import Progress
 from monitor.recorder import Recorder, Run, load_runs
+from monitor.report import write_report
 from monitor.store import RecorderError
 
 __all__ = [
     "CSVLog", "Callback", "Checkpoint", "EarlyStopping", "Progress", "Recorder", "RecorderError", "ReduceOnPlateau", "Run",
     "error_analysis", "load_checkpoint", "load_runs", "plot_confusion_matrix", "plot_decision_boundary",
-    "plot_decision_film", "plot_fit", "plot_histograms", "plot_layers", "plot_learning_curves",
+    "plot_decision_film", "plot_fit", "plot_histograms", "plot_layers", "plot_learning_curves", "write_report",
 ]  # fmt: skip
