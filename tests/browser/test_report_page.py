@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from chromium import driver, page
 
 from monitor import Recorder, Run
 from monitor.report import write_report

@@ -4,6 +4,7 @@ import shutil
 import threading
 
 import pytest
+from chromium import driver, page
 
 from monitor import Recorder, serve
 
