@@ -7,15 +7,16 @@ loop. Read recorder.py first.
 
 from monitor.callbacks import Callback, CSVLog, EarlyStopping, ReduceOnPlateau
 from monitor.checkpoints import Checkpoint, load_checkpoint
-from monitor.curves import plot_learning_curves
 from monitor.errors import error_analysis
 from monitor.pictures import (
     plot_confusion_matrix,
     plot_decision_boundary,
     plot_decision_film,
     plot_fit,
+    plot_histograms,
+    plot_layers,
+    plot_learning_curves,
 )
-from monitor.pictures_inside import plot_histograms, plot_layers
 from monitor.progress import Progress
 from monitor.recorder import Recorder, Run, load_runs
 from monitor.report import write_report

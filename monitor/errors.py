@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from monitor import metrics
-from monitor.metrics_input import classes_of, positions, ratio, target_pair
+from monitor.metrics.inputs import classes_of, positions, ratio, target_pair
 from monitor.outputs import answers, on_host, probabilities
 
 if TYPE_CHECKING:
@@ -242,9 +242,9 @@ class ErrorAnalysis:
         An example is drawn as an image if its inputs are [height, width] (or with colours in the last axis) or a square
         number of them in a row (64 is 8 by 8), else as a profile of its inputs. `images` [n, ...] are drawn instead of x.
         """
-        from monitor import errors_plot
+        from monitor.pictures import errors as drawn
 
-        return errors_plot.of_classes(self, images, style)
+        return drawn.of_classes(self, images, style)
 
 
 def _of_classes(scores: np.ndarray, x: np.ndarray | None, y: np.ndarray, class_names: Any, k: int) -> ErrorAnalysis:
@@ -356,9 +356,9 @@ class ResidualAnalysis:
 
     def plot(self, images: Any = None, *, style: str = "paper") -> Figure:
         """Residuals over predictions, how they are spread, and the inputs of the worst (see ErrorAnalysis.plot)."""
-        from monitor import errors_plot
+        from monitor.pictures import errors as drawn
 
-        return errors_plot.of_targets(self, images, style)
+        return drawn.of_targets(self, images, style)
 
 
 def _of_targets(outputs: np.ndarray, x: np.ndarray | None, y: np.ndarray, k: int) -> ResidualAnalysis:

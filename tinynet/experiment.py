@@ -17,7 +17,7 @@ import numpy as np
 
 import optimizers
 from monitor import Callback, metrics, pictures
-from monitor.curves import plot_learning_curves
+from monitor.pictures.curves import plot_learning_curves
 from monitor.recorder import Recorder, Run
 from tinynet import datasets, functional
 from tinynet.backend import to_device

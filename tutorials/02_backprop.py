@@ -123,7 +123,7 @@ assert tn.gradcheck(lambda t: np.log(1 + np.exp(t)), [-1.0, 0.0, 2.0], order=2)
 # ~ 1e-16/h). The best step lies between, and even it gives only about ten digits. The gradient from `backward` has all.
 
 # %%
-from monitor.curves import COLOURS, new_figure
+from monitor.pictures.curves import COLOURS, new_figure
 
 steps = np.logspace(-13, 0, 80)
 error = [abs((np.sin(1 + h) - np.sin(1 - h)) / (2 * h) - np.cos(1)) for h in steps]

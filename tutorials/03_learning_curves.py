@@ -12,7 +12,7 @@ import numpy as np
 
 import tinynet as tn
 from monitor import plot_learning_curves
-from monitor.curves import COLOURS, new_figure
+from monitor.pictures.curves import COLOURS, new_figure
 from optimizers import L2, SGD, Adam
 
 pictures = Path("pictures")

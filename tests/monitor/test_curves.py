@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import monitor
 from monitor import Recorder, plot_confusion_matrix, plot_decision_boundary, plot_fit, plot_learning_curves
-from monitor.curves import COLOURS, shown
+from monitor.pictures.curves import COLOURS, shown
 
 
 def render(figure):

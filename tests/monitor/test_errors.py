@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import monitor
 from monitor.errors import calibration, error_analysis
-from monitor.errors_plot import as_images
 from monitor.outputs import answers, probabilities, sigmoid, softmax
+from monitor.pictures.errors import as_images
 
 SCORES = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.3, 0.6, 0.1], [0.05, 0.9, 0.05], [0.4, 0.2, 0.4], [0.1, 0.3, 0.6]])
 TRUE = np.array([0, 1, 0, 0, 2, 1])  # wrong: 2 and 3 (0 as 1), 4 (2 as 0, a tie), 5 (1 as 2)

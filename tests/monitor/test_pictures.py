@@ -15,14 +15,9 @@ from matplotlib.figure import Figure
 
 import monitor
 from monitor.histograms import Histogram
-from monitor.pictures import (
-    STYLES,
-    plot_confusion_matrix,
-    plot_decision_boundary,
-    plot_decision_film,
-    plot_fit,
-)
-from monitor.pictures_inside import MOST_STEPS, plot_histograms, plot_layers
+from monitor.pictures import plot_confusion_matrix, plot_decision_boundary, plot_decision_film, plot_fit
+from monitor.pictures.inside import MOST_STEPS, plot_histograms, plot_layers
+from monitor.pictures.style import STYLES
 
 
 def drawn(figure):
@@ -367,7 +362,7 @@ def test_pyplot_is_never_imported():
     code = """
 import io, sys
 import numpy as np
-import monitor.pictures, monitor.pictures_inside as inside
+import monitor.pictures, monitor.pictures.inside as inside
 assert "matplotlib" not in sys.modules
 inside.plot_layers(([0, 1], ["a"], [[1.0], [2.0]])).savefig(io.BytesIO())
 inside.plot_histograms([(0, [0, 1, 3], [1, 2])]).savefig(io.BytesIO())

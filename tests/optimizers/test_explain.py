@@ -16,7 +16,7 @@ import tinynet as tn
 from optimizers import EMA, L1, L2, SGD, Adam, AdamW, ElasticNet, Lookahead, NonfiniteGradientError, Optimizer, RMSprop
 from optimizers.clipping import ClipNorm
 from optimizers.explanation import explain
-from optimizers.explanation_source import Executed
+from optimizers.explanation.source import Executed
 from optimizers.landscapes import rosenbrock
 from optimizers.projections import Box
 from optimizers.trajectories import Point

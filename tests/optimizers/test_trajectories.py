@@ -12,7 +12,7 @@ from matplotlib import animation
 from matplotlib.figure import Figure
 from PIL import Image
 
-from monitor.curves import COLOURS as COLOURS_OF_CURVES
+from monitor.pictures.curves import COLOURS as COLOURS_OF_CURVES
 from optimizers import SGD, Adam
 from optimizers.base import NonfiniteGradientError
 from optimizers.landscapes import Landscape, himmelblau, noisy_quadratic, quadratic, rastrigin, rosenbrock, saddle

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.metrics_input import metric, over_columns, target_pair
+from monitor.metrics.inputs import metric, over_columns, target_pair
 
 INF = float("inf")
 

@@ -1,7 +1,7 @@
 """Pictures of what goes on inside a net while it learns: every layer over the steps, and the histograms of its weights.
 
 A quantity of all layers is a heat map (`plot_layers`), the histograms of one array are ridges, one below the other
-(`plot_histograms`). Both take a run in which these were recorded, or the plain arrays. See pictures.py for `style`.
+(`plot_histograms`). Both take a run in which these were recorded, or the plain arrays. See style.py for `style`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monitor.curves import shown
-from monitor.pictures import canvas
+from monitor.pictures.curves import shown
+from monitor.pictures.style import canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

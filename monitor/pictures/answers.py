@@ -1,13 +1,7 @@
-"""Pictures of what a model does: its confusions, its decision boundary, its fit to a curve; and the style of all pictures.
+"""Pictures of what a model does: its confusions, its decision boundary, its fit to a curve.
 
-The model is any function from inputs [n, features] to outputs; like everything here it may come from any library. Every
-function returns a Matplotlib Figure made without pyplot and takes a `style`:
-
-    "paper"    for a page that is 6.5 inches wide: text of 8 to 10 points at the figure's own size
-    "slides"   the same picture on a smaller sheet, to be enlarged: text, lines and marks are half as large again
-
-`figure.savefig("name.pdf")` is sharp at any size. Shades grow steadily lighter or darker, so they survive a black-and-white
-printer (viridis: Smith & van der Walt 2015); hues are those of curves.py.
+The model is any function from inputs [n, features] to outputs; like everything here it may come from any library. The
+`style` is "paper" or "slides" (style.py).
 """
 
 from __future__ import annotations
@@ -17,40 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monitor.curves import COLOURS, shown
 from monitor.metrics import confusion_matrix
 from monitor.outputs import answers, on_host, probabilities
+from monitor.pictures.style import COLOURS, MARKERS, STYLES, canvas, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-STYLES = {"paper": 1.0, "slides": 1.5}  # how many times larger everything is on its sheet
-DPI = 150  # of a sheet of 6.5 inches
-MARKERS = "osD^vPX*"
-
-
-def canvas(rows: int, columns: int, size: tuple[float, float], style: str) -> tuple[Figure, Any]:
-    """A Figure in a style, and its axes [rows, columns]; `size` is in inches on paper."""
-    if style not in STYLES:
-        raise ValueError(f"style must be {' or '.join(map(repr, STYLES))}, got {style!r}")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("pictures need Matplotlib: pip install matplotlib") from None
-    zoom = STYLES[style]
-    figure = Figure(figsize=(size[0] / zoom, size[1] / zoom), layout="constrained", dpi=DPI * zoom)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat:
-        quiet(ax)
-    return figure, axes
-
-
-def quiet(ax: Any) -> None:
-    """Axes without a frame, with a faint grid and small numbers."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.25, linewidth=0.6)
-    ax.tick_params(labelsize=8)
-
 
 # Classes --------------------------------------------------------------------------------------------------------------
 

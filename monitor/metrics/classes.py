@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.metrics_input import chosen, class_pair, mean_of_known, metric, positions, ratio, weights_of
+from monitor.metrics.inputs import chosen, class_pair, mean_of_known, metric, positions, ratio, weights_of
 
 AVERAGES = ("binary", "macro", "weighted", "micro", None)
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monitor.curves import COLOURS, shown
 from monitor.outputs import on_host
-from monitor.pictures import canvas, quiet
+from monitor.pictures.style import COLOURS, canvas, quiet, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optimizers.explanation_move import FEW, Move, Quantity, on_host, short, wrapped
+from optimizers.explanation.move import FEW, Move, Quantity, on_host, short, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from monitor.metrics import direction
+from monitor.pictures.style import COLOURS, shown
 from monitor.recorder import Run
 from monitor.store import SCALARS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 PARTS: tuple[tuple[str, str, Any], ...] = (
     ("train", "training", "-"),
     ("val", "validation", "--"),
@@ -72,17 +72,6 @@ def plot_learning_curves(runs: Run | str | Path | Sequence[Run], title: str | No
     names = ", ".join(dict.fromkeys(run.name for run in runs)) if len(runs) < 4 else f"{len(runs)} runs"
     figure.suptitle(shown(names if title is None else title, 24 * columns), fontsize=11)
     return figure
-
-
-def shown(text: Any, width: int = 32) -> str:
-    """A name as a picture can show it: on one line, not too long, no dollar sign taken for mathematics.
-
-    >>> shown("a\\nb"), shown("$x$"), shown("abcdef", 4)
-    ('a b', '\\\\$x\\\\$', 'abc…')
-    """
-    line = "".join(c if c.isprintable() else " " for c in str(text))
-    line = line if len(line) <= width else line[: width - 1] + "…"
-    return (" " + line if line.startswith("_") else line).replace("$", r"\$")  # a legend leaves out _names
 
 
 def _panels(runs: list[Run]) -> list[str]:

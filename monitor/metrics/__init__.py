@@ -1,7 +1,7 @@
 """How good predictions are: scikit-learn's names, arguments and conventions, without its warnings.
 
-The metrics are functions (y_true, y_pred), in three files by what they take: predicted classes (metrics_classes.py),
-scores or probabilities (metrics_scores.py), numbers (metrics_targets.py). All are to be imported from here. Where a score
+The metrics are functions (y_true, y_pred), in three files by what they take: predicted classes (classes.py),
+scores or probabilities (scores.py), numbers (targets.py). All are to be imported from here. Where a score
 is not defined (the precision of a class that was never predicted, the ROC of a single class) each says what it answers.
 
 Every metric knows which way is better, its least and greatest answer, and what it must be given:
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.metrics_classes import (
+from monitor.metrics.classes import (
     accuracy,
     balanced_accuracy,
     classification_report,
@@ -33,7 +33,7 @@ from monitor.metrics_classes import (
     precision_recall_fscore_support,
     recall,
 )
-from monitor.metrics_scores import (
+from monitor.metrics.scores import (
     average_precision,
     brier_score,
     log_loss,
@@ -42,7 +42,7 @@ from monitor.metrics_scores import (
     roc_curve,
     top_k_accuracy,
 )
-from monitor.metrics_targets import (
+from monitor.metrics.targets import (
     explained_variance,
     max_error,
     mean_absolute_error,

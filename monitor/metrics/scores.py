@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.metrics_input import chosen, classes_of, finite, mean_of_known, metric, positions, ratio, weights_of
+from monitor.metrics.inputs import chosen, classes_of, finite, mean_of_known, metric, positions, ratio, weights_of
 
 INF = float("inf")
 

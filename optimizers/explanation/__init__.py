@@ -2,7 +2,7 @@
 
 A copy of the optimizer takes the step, and we look over its shoulder: what is shown are the variables of its `rule` and
 the lines of it that ran, so an optimizer of your own is explained as well as Adam. Here the step is watched,
-explanation_source.py reads the lines, explanation_plot.py draws.
+source.py reads the lines, plot.py draws.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optimizers.base import Optimizer
-from optimizers.explanation_move import Move, Quantity, on_host
-from optimizers.explanation_source import Executed
+from optimizers.explanation.move import Move, Quantity, on_host
+from optimizers.explanation.source import Executed
 from optimizers.penalties import ElasticNet
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Explanation(Mapping[str, Move]):
         plane too: arrows show where the gradient leads, where the rule's direction leads, and the step. `landscape`, a
         function of points [..., 2], is drawn below them as contours.
         """
-        from optimizers.explanation_plot import plot_move
+        from optimizers.explanation.plot import plot_move
 
         return plot_move(self[next(iter(self)) if parameter is None else parameter], landscape)
 
