@@ -9,6 +9,8 @@ from numbers import Real
 from typing import Any
 from weakref import WeakSet
 
+import numpy as np
+
 from optimizers.base import Optimizer, Work
 from optimizers.slab import Slab
 
@@ -16,9 +18,12 @@ from optimizers.slab import Slab
 class TwoPoints:
     """Mixed into an optimizer that trains at one point and is evaluated at another: `eval()` puts the weights to be
     evaluated into the parameters, `train()` brings the others back, to the bit. `fit` calls both.
+
+    Weights that were loaded into the parameters meanwhile are there to stay: training, and the average, start anew there.
     """
 
     _training: list[Any] | None = None  # the weights to come back to, while those to be evaluated are in place
+    _shown: list[Any] | None = None  # those to be evaluated, as they were put there
 
     @property
     def evaluating(self) -> bool:
@@ -35,12 +40,27 @@ class TwoPoints:
                 slab.take_back()
             points = self.evaluated()
             self._training = [slab.data.copy() for slab in self._slabs]  # type: ignore[attr-defined]
-            self._write(points)
+            for slab, values in zip(self._slabs, points, strict=True):  # type: ignore[attr-defined]
+                slab.data[...] = values
+                slab.moved()
+            self._shown = [slab.data.copy() for slab in self._slabs]  # type: ignore[attr-defined]
 
     def train(self) -> None:
-        if self._training is not None:
-            points, self._training = self._training, None
-            self._write(points)
+        if self._training is None or self._shown is None:
+            return
+        for slab in self._slabs:  # type: ignore[attr-defined]
+            slab.take_back()
+        points, shown, self._training, self._shown = self._training, self._shown, None, None
+        for i, (slab, point, put) in enumerate(zip(self._slabs, points, shown, strict=True)):  # type: ignore[attr-defined]
+            if np.array_equal(slab.data, put, equal_nan=True):
+                slab.data[...] = point
+            else:
+                self.start_at(i, slab)
+            slab.moved()
+
+    def start_at(self, i: int, slab: Slab) -> None:
+        """Make the weights that slab number i holds now the average, too."""
+        raise NotImplementedError
 
     def begin(self) -> Any:
         self._refuse_evaluating("step()")
@@ -63,11 +83,6 @@ class TwoPoints:
             raise RuntimeError(
                 f"{what} while the parameters hold the weights to be evaluated: call optimizer.train() first"
             )
-
-    def _write(self, points: list[Any]) -> None:
-        for slab, values in zip(self._slabs, points, strict=True):  # type: ignore[attr-defined]
-            slab.data[...] = values
-            slab.moved()
 
 
 # The optimizers whose parameters must not be evaluated as they stand; each for as long as it is in use.
@@ -105,6 +120,12 @@ class Around(Optimizer):
             raise TypeError(
                 f"{type(self).__name__}({inner}): {inner} is evaluated at another point than it trains at, so let EMA be "
                 "the outermost, and a schedule-free optimizer stand alone"
+            )
+        if type(optimizer).step is not Optimizer.step:
+            inner = type(optimizer).__name__
+            raise TypeError(
+                f"{type(self).__name__}({inner}): {inner} asks for the loss several times in a step of its own, and "
+                "nothing can go around it: use it alone, or put another optimizer inside"
             )
         self.optimizer = optimizer
         self.copies: list[Any] = [copy_of(slab) for slab in optimizer._slabs]
@@ -218,6 +239,9 @@ class EMA(TwoPoints, Around):
 
     def evaluated(self) -> list[Any]:
         return self.copies
+
+    def start_at(self, i: int, slab: Slab) -> None:
+        self.copies[i][...] = copy_of(slab)
 
     def after(self, slab: Slab, copy: Any) -> None:
         decay = min(self.decay_of_average, (1 + self.steps) / (10 + self.steps))

@@ -280,7 +280,7 @@ class Optimizer:
         if self.on_nonfinite == "raise":
             name, value = next(bad for slab, *_ in work for bad in slab.nonfinite())
             raise NonfiniteGradientError(
-                f"the gradient of {name!r} has a {value} at step {self.steps + 1}; nothing was changed. Lower the learning "
+                f"the gradient of {name!r} has {value} at step {self.steps + 1}; nothing was changed. Lower the learning "
                 "rate, look for inf or nan in the data, or pass on_nonfinite='skip' to leave such steps out"
             )
         return True

@@ -55,6 +55,9 @@ class ScheduleFree(TwoPoints, Optimizer):
     def evaluated(self) -> list[Any]:
         return [self._average(slab) for slab in self._slabs]
 
+    def start_at(self, i: int, slab: Any) -> None:
+        slab.state["z"][...] = slab.data
+
     def _average(self, slab: Any) -> Any:
         b = self.interpolation(slab.group)
         begun = slab.state["sum_of_squares"] > 0  # before the first step z is not there yet

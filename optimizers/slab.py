@@ -124,7 +124,7 @@ class Slab:
         """The name of every parameter whose gradient is not finite, and what is in it."""
         for name, (p, _, grad) in zip(self.names, self.views, strict=True):
             if p.grad is not None and not np.isfinite(grad).all():
-                yield name, "nan" if bool(np.isnan(grad).any()) else "infinity"
+                yield name, "a nan" if bool(np.isnan(grad).any()) else "an infinity"
 
     def take_back(self) -> None:
         """Take back what the user put in the place of our views since the last step."""

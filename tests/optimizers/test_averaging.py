@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizers import EMA, L1, SGD, Adam, AdamW, Lookahead, NonfiniteGradientError, ScheduleFreeSGD
+from optimizers import EMA, L1, LBFGS, SGD, Adam, AdamW, Lookahead, NonfiniteGradientError, ScheduleFreeSGD
 
 LOOKAHEADS = [
     # theirs, and ours: the inner optimizer with its settings, k, alpha
@@ -229,6 +229,36 @@ def test_eval_sees_weights_that_were_given_new_arrays():
     assert p.data.tolist() == [5.0, 6.0]
 
 
+@pytest.mark.parametrize("how", ["a new array", "in place"])
+@pytest.mark.parametrize("make", [lambda ps: EMA(SGD(ps, lr=0.1)), lambda ps: ScheduleFreeSGD(ps, lr=0.1)])
+def test_weights_loaded_while_evaluating_are_where_training_and_the_average_go_on(make, how):
+    ps = random_parameters((2,), (3,))
+    opt = make([{"params": ps[:1]}, {"params": ps[1:], "lr": 0.2}])  # two slabs, of which one is loaded
+    train(opt, ps, 4)
+    other = ps[1].data.copy()
+    opt.eval()
+    if how == "in place":
+        ps[0].data[...] = [5.0, 6.0]
+    else:
+        ps[0].data = np.array([5.0, 6.0])
+    opt.train()
+    assert ps[0].data.tolist() == [5.0, 6.0]
+    assert np.array_equal(ps[1].data, other)
+    opt.eval()
+    assert ps[0].data.tolist() == [5.0, 6.0]  # the average too
+    assert not np.array_equal(ps[1].data, other)
+
+
+def test_a_nan_among_the_weights_is_no_sign_of_loading():
+    p = parameter([np.nan, 2.0])
+    opt = EMA(SGD([p], lr=0.1))
+    train(opt, [p], 3)
+    there = bits([p])
+    opt.eval()
+    opt.train()
+    assert bits([p]) == there
+
+
 @around_any
 def test_the_average_begins_with_the_weights_of_the_first_step(around):
     """Not with those that were there when the optimizer was made: good ones may have been loaded since."""
@@ -310,7 +340,7 @@ def test_a_nonfinite_gradient_raises_and_changes_nothing(around):
     train(opt, ps, 2)
     before = pickle.dumps((bits(ps), opt.state_dict()))
     ps[0].grad = np.array([np.inf, 0, 0])
-    refused(opt.step, NonfiniteGradientError, "the gradient of 'w' has a infinity at step 3")
+    refused(opt.step, NonfiniteGradientError, "the gradient of 'w' has an infinity at step 3")
     assert pickle.dumps((bits(ps), opt.state_dict())) == before
 
 
@@ -425,6 +455,11 @@ def test_float32_stays_float32():
             lambda inner: EMA(ScheduleFreeSGD(random_parameters((2,)))),
             TypeError,
             r"EMA\(ScheduleFreeSGD\): .* is evaluated at another point than it trains at",
+        ),
+        (
+            lambda inner: EMA(LBFGS(random_parameters((2,)))),
+            TypeError,
+            r"EMA\(LBFGS\): LBFGS asks for the loss several times in a step of its own, and nothing can go around it",
         ),
         (lambda inner: Lookahead(ScheduleFreeSGD(random_parameters((2,)))), TypeError, r"Lookahead\(ScheduleFreeSGD\): "),
     ],
