@@ -156,8 +156,8 @@ def _workers(executor: int | str | Executor, most: int) -> Iterator[Executor]:
         finally:
             pool.shutdown(cancel_futures=True)
     elif isinstance(executor, str):
-        with _dask(executor) as pool:
-            yield pool
+        with _dask(executor) as cluster:
+            yield cluster
     else:
         yield executor
 
