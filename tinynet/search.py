@@ -87,7 +87,7 @@ class Search:
 
     @property
     def best(self) -> Candidate:
-        """The finalist with the smallest median on the fresh seeds; the comparison says if it stands out from the others."""
+        """The finalist with the smallest median on the fresh seeds; the comparison says if it stands out."""
         finals = {r.optimizer: float(np.median(r.tuned.final)) for r in self.comparison.results if r.optimizer != USUAL}
         winner = min(finals, key=lambda name: finals[name])
         return next(c for c in self.candidates if c.name == winner)
