@@ -7,7 +7,9 @@ loop. Read recorder.py first.
 
 from monitor.callbacks import Callback, CSVLog, EarlyStopping, ReduceOnPlateau
 from monitor.checkpoints import Checkpoint, load_checkpoint
+from monitor.doctor import Doctor, Finding, Report, diagnose
 from monitor.errors import error_analysis
+from monitor.histograms import Histogram
 from monitor.pictures import (
     plot_confusion_matrix,
     plot_decision_boundary,
@@ -21,9 +23,11 @@ from monitor.progress import Progress
 from monitor.recorder import Recorder, Run, load_runs
 from monitor.report import write_report
 from monitor.store import RecorderError
+from monitor.watch import Watcher
 
 __all__ = [
-    "CSVLog", "Callback", "Checkpoint", "EarlyStopping", "Progress", "Recorder", "RecorderError", "ReduceOnPlateau", "Run",
-    "error_analysis", "load_checkpoint", "load_runs", "plot_confusion_matrix", "plot_decision_boundary",
-    "plot_decision_film", "plot_fit", "plot_histograms", "plot_layers", "plot_learning_curves", "write_report",
+    "CSVLog", "Callback", "Checkpoint", "Doctor", "EarlyStopping", "Finding", "Histogram", "Progress", "Recorder",
+    "RecorderError", "ReduceOnPlateau", "Report", "Run", "Watcher", "diagnose", "error_analysis", "load_checkpoint",
+    "load_runs", "plot_confusion_matrix", "plot_decision_boundary", "plot_decision_film", "plot_fit",
+    "plot_histograms", "plot_layers", "plot_learning_curves", "write_report",
 ]  # fmt: skip
