@@ -1,11 +1,9 @@
-"""What a person meets at the command line: results, files, tables, one clear sentence per mistake, and Ctrl-C."""
+"""`tinynet train` as a person meets it: results, files, one clear sentence per mistake, going on, and Ctrl-C."""
 
 import importlib.util
 import json
 import os
 import re
-import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,25 +17,9 @@ from click.testing import CliRunner
 from monitor import Run
 from tinynet.cli import main
 from tinynet.experiment import Experiment, Settings
-from tinynet.rules import RULES, Rule
 
 GENERATED = ["moons", "circles", "blobs", "spirals", "xor", "checkerboard", "sine"]
 COMMAND = [sys.executable, "-m", "tinynet.cli"]
-
-
-@pytest.fixture
-def tinynet(tmp_path, monkeypatch):
-    """A function that runs the command in an empty folder and answers what it did."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TINYNET_TRACEBACK", raising=False)
-
-    def run(*arguments, status=0):
-        result = CliRunner().invoke(main, arguments, prog_name="tinynet")
-        assert result.exit_code == status, (result.output, result.exception)
-        assert "Traceback" not in result.output
-        return result
-
-    return run
 
 
 def trained(tinynet, *arguments):
@@ -45,6 +27,9 @@ def trained(tinynet, *arguments):
     result = tinynet("train", *arguments, "--json")
     assert result.stderr == ""
     return json.loads(result.stdout)
+
+
+RECORD = {"run.json", "events.jsonl", "val_loss.npy", "checkpoints"}
 
 
 def files(run):
@@ -64,7 +49,7 @@ def test_the_default_learns_digits(tinynet):
     assert result["test"]["accuracy"] >= 0.97
     assert result["test"]["examples"] == 359
     assert result["test"]["baseline_accuracy"] < 0.15
-    assert files(result["run"]) == {"run.json", "events.jsonl", "curves.png", "confusion.png", "checkpoints"}
+    assert files(result["run"]) == RECORD | {"curves.png", "confusion.png"}
     assert {path.name for path in Path(result["run"], "checkpoints").iterdir()} >= {"last.json", "best.json"}
     assert Run.open(result["run"]).meta["test"] == result["test"]
 
@@ -82,7 +67,7 @@ def test_the_long_example_works(tinynet):
 def test_every_generated_set_trains(tinynet, name):
     result = trained(tinynet, name, "--epochs", "2", "--n", "120")
     own = {"fit.png"} if name == "sine" else {"boundary.png", "confusion.png"}
-    assert files(result["run"]) == {"run.json", "events.jsonl", "curves.png", "checkpoints"} | own
+    assert files(result["run"]) == RECORD | {"curves.png"} | own
     assert all((Path(result["run"]) / picture).read_bytes().startswith(b"\x89PNG") for picture in {"curves.png"} | own)
     assert abs(result["test"]["examples"] - 24) <= 1  # a fifth of each class
     assert Run.open(result["run"]).series("train/loss")[1].size == 3
@@ -199,7 +184,7 @@ def test_two_targets_at_once(tinynet, inputs):
     np.savez("mine.npz", x=x, y=x[:, :1] * [1, 1000])
     result = trained(tinynet, "mine.npz")
     assert result["test"]["r2_score"] > 0.8
-    assert files(result["run"]) == {"run.json", "events.jsonl", "curves.png", "checkpoints"}
+    assert files(result["run"]) == RECORD | {"curves.png"}
 
 
 def test_dates_in_seconds_keep_their_seconds(tinynet):
@@ -242,78 +227,65 @@ def test_fifty_classes(tinynet):
     assert "confusion matrix" not in tinynet("train", "many.npz", "--epochs", "1").stdout
 
 
-# runs, env, help ------------------------------------------------------------------------------------------------------
+def test_what_the_doctor_detected_is_said_and_recorded(tinynet):
+    quiet = tinynet("train", "moons", "--n", "60", "--epochs", "2").stdout
+    assert re.search(r"\ndoctor: nothing detected \(\d+ of \d+ questions checked\)\n", quiet)
+    options = ("moons", "--epochs", "5", "--lr", "0")
+    told = tinynet("train", *options).stdout
+    assert re.search(r"\nerror not_learning: val/loss [^\n]+\n", told)
+    result = trained(tinynet, *options)
+    assert result["detected"] == ["not_learning"]
+    assert [event["d"]["id"] for event in Run.open(result["run"]).select("finding")] == ["not_learning"]
 
 
-def test_no_runs_yet(tinynet):
-    assert tinynet("runs").stdout == "no runs in 'runs': make one with 'tinynet train'\n"
-    assert json.loads(tinynet("runs", "--json").stdout) == []
+def test_where_to_go_next(tinynet):
+    told = tinynet("train", "moons", "--n", "60", "--epochs", "1").stdout.split("Next:\n")[1]
+    assert [line[26:] for line in told.splitlines()] == [
+        "tinynet report --open", "tinynet doctor", "tinynet runs", "tinynet train moons --n 60 --epochs 1 --seed 1",
+        "tinynet train spirals --hidden 64,64",
+    ]  # fmt: skip
 
 
-def test_the_table_of_runs(tinynet):
-    result = trained(tinynet, "moons", "--n", "40", "--epochs", "2")
-    trained(tinynet, "sine", "--n", "40", "--epochs", "3")
-    header, first, second = tinynet("runs").stdout.splitlines()
-    assert header.split() == ["run", "status", "steps", "train/loss", "val/loss", "test", "score"]
-    assert first.split()[:3] == [Path(result["run"]).name, "finished", "4"]
-    assert second.split()[0].endswith("-sine")
-    rows = json.loads(tinynet("runs", "--json").stdout)
-    assert [row["steps"] for row in rows] == [4, 6]
-    assert rows[0]["test score"] == result["test"]["accuracy"]
+def test_names_in_the_data_cannot_steer_the_terminal(tinynet):
+    rows = [(i, ("a\x1b[2Jb", "[red]c")[i % 2]) for i in range(60)]
+    write("x[bold].csv", [("a", "kind"), *rows])
+    told = tinynet("train", "x[bold].csv", "--epochs", "1").stdout
+    assert "\x1b" not in told
+    assert "x[bold]: 60 examples" in told
+    assert told.count("a\\x1b[2Jb") == 3  # the table of scores, and both sides of the confusion matrix
+    assert told.count("[red]c") == 3
 
 
-def test_runs_that_were_moved(tinynet):
-    result = trained(tinynet, "moons", "--n", "40", "--epochs", "1")
-    Path("elsewhere").mkdir()
-    shutil.move(result["run"], "elsewhere/best one")
-    assert "best one  finished" in tinynet("runs", "elsewhere").stdout
-    assert tinynet("runs").stdout.startswith("no runs in 'runs'")
+# Going on ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_survives_what_is_not_a_run(tinynet):
-    trained(tinynet, "moons", "--n", "40", "--epochs", "1")
-    for name, content in (("broken", "{"), ("old", '{"schema": 0}'), ("list", "[]"), ("odd", '{"schema": 1, "test": 3}')):
-        Path("runs", name).mkdir()
-        Path("runs", name, "run.json").write_text(content)
-    Path("runs", "torn").mkdir()
-    Path("runs", "torn", "run.json").write_text('{"schema": 1, "status": "interrupted"}')
-    Path("runs", "torn", "events.jsonl").write_text('{"k": "eval", "s": 3, "d": {"train/loss": 0.5}}\n{"k": "ev')
-    Path("runs", "unrelated").mkdir()
-    Path("runs", "notes.txt").write_text("remember the milk")
-    result = tinynet("runs")
-    rows = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()[1:]}
-    finished = rows.pop(next(name for name in rows if name.endswith("-moons")))
-    assert finished == "finished"
-    assert rows.pop("torn") == "interrupted"
-    assert rows == dict.fromkeys(("broken", "list", "odd", "old"), "unreadable")
-    assert re.search(r"broken is unreadable: .*run\.json is not readable JSON", result.stderr)
-    assert "old is unreadable: " in result.stderr
-    assert len(json.loads(tinynet("runs", "--json").stdout)) == 6
+@pytest.fixture
+def broken_off(tinynet):
+    """The name of a run that says it was interrupted."""
+    name = Path(trained(tinynet, "moons", "--n", "60", "--epochs", "4", "--seed", "7")["run"]).name
+    path = Path("runs", name, "run.json")
+    path.write_text(path.read_text().replace('"status": "finished"', '"status": "interrupted"'))
+    return name
 
 
-def test_runs_of_something_else(tinynet):
-    Path("file").write_text("")
-    told = tinynet("runs", "file", status=2).stderr
-    assert told == "Error: 'file' is not a folder: name the folder that holds the runs, such as runs\n"
+@pytest.mark.parametrize("how", ["folder", "latest", "part"])
+def test_going_on_with_a_run(tinynet, broken_off, how):
+    told = tinynet("train", "--resume", {"folder": f"runs/{broken_off}", "latest": "latest", "part": "moo"}[how]).stdout
+    assert "going on after step 12 (epoch 4 is complete)" in told
+    assert "--seed" not in told  # the settings are the run's: nothing to repeat
+    assert f"Saved in runs/{broken_off}:" in told
+    told = tinynet("train", "--resume", "latest", status=2).stderr
+    assert told == f"Error: runs/{broken_off} has finished: there is nothing to go on with\n"
 
 
-def test_env(tinynet):
-    facts = json.loads(tinynet("env", "--json").stdout)
-    assert set(facts) == {"tinynet", "python", "cores", "numpy", "matplotlib", "safetensors", "rich", "click", "gpu"}
-    assert facts["numpy"].startswith(np.__version__)
-    told = tinynet("env").stdout
-    assert all(name in told for name in facts)
-
-
-@pytest.mark.parametrize("command", ["train", "runs", "env"])
-def test_help_has_an_example(tinynet, command):
-    told = tinynet(command, "--help").stdout
-    assert re.search(rf"Examples?:\n    tinynet {command}", told)
-    assert command in tinynet("--help").stdout
-
-
-def test_the_version(tinynet):
-    assert re.fullmatch(r"tinynet, version \d+\.\d+\.\d+\n", tinynet("--version").stdout)
+def test_going_on_takes_the_settings_of_the_run(tinynet, broken_off):
+    told = tinynet("train", "--resume", "latest", "--lr", "1", "--json", status=2).stderr
+    assert told == "Error: --resume goes on with the run's own settings: leave out lr\n"
+    Path("runs").rename("elsewhere")
+    assert (
+        json.loads(tinynet("train", "--resume", "latest", "--runs", "elsewhere", "--json").stdout)["status"] == "finished"
+    )
+    assert "no runs in 'runs'" in tinynet("train", "--resume", "latest", status=2).stderr
 
 
 # Mistakes -------------------------------------------------------------------------------------------------------------
@@ -378,11 +350,7 @@ def test_mistakes_end_in_one_clear_sentence(tinynet, arguments):
 @pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="CuPy is installed")
 def test_a_missing_gpu_is_said_so(tinynet):
     told = tinynet("train", "moons", "--device", "cuda", status=2).stderr
-    assert told.startswith("Error: device 'cuda' needs CuPy: pip install 'tinynet[cuda13]'")
-
-
-def test_an_unknown_command_suggests_the_nearest(tinynet):
-    assert "No such command 'trian'" in tinynet("trian", status=2).stderr
+    assert told.startswith("Error: device 'cuda' needs CuPy: pip install 'cupy-cuda13x[ctk]'")
 
 
 @pytest.mark.parametrize(
@@ -444,6 +412,7 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path, json_too):
         assert json.loads(out) == {"run": str(relative), "status": "interrupted", "test": None}
     else:
         assert f"interrupted after epoch {epochs}; the run, its last checkpoint and its curves are in {relative}\n" in out
+        assert re.search(rf"go on with: \S+ train --resume {relative}\n", out)
 
 
 def wait_for(condition, seconds=30):
@@ -453,13 +422,12 @@ def wait_for(condition, seconds=30):
         time.sleep(0.01)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("data", ["moons", "sine"])
-def test_the_live_line_stays_on_one_line(tmp_path, width, data):
+def test_the_live_line_stays_on_one_line(tmp_path, on_terminal, width, data):
     screen = on_terminal(tmp_path, width, "train", data, "--epochs", "12")
     assert "\x1b[1A" not in screen  # never goes up a line to draw over several
-    lines = [plain(part) for part in re.split(r"[\r\n]+", screen)]
+    lines = [re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", part) for part in re.split(r"[\r\n]+", screen)]
     live = [line for line in lines if line.startswith("epoch")]
     assert live
     assert max(map(len, live)) <= width
@@ -471,63 +439,3 @@ def test_the_live_line_stays_on_one_line(tmp_path, width, data):
     assert re.fullmatch(
         rf"epoch  12/12{bar}{rate} eta 0:00:00 loss \d\.\d{{4}}  val \d\.\d{{4}}{spark}{ending} *", live[-1]
     ), live[-1]
-
-
-def plain(text):
-    return re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text)
-
-
-def on_terminal(folder, width, *arguments):
-    """What the command writes to a terminal of so many columns."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR")} | {"TERM": "xterm"}
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    screen = b""
-    while select.select([ours], [], [], 60)[0]:
-        try:
-            chunk = os.read(ours, 65536)
-        except OSError:  # Linux's way of saying that the other end is closed
-            break
-        if not chunk:
-            break
-        screen += chunk
-    os.close(ours)
-    assert process.wait(60) == 0, screen
-    return screen.decode()
-
-
-# check ------------------------------------------------------------------------------------------------------------------
-
-
-def test_check_verifies_the_table():
-    result = CliRunner().invoke(main, ["check", "linalg", "--json"])
-    assert result.exit_code == 0
-    assert json.loads(result.output)["wrong"] == []
-    assert json.loads(result.output)["functions"] >= 4
-    result = CliRunner().invoke(main, ["check", "np.sin", "--order", "1"])
-    assert "np.sin" in result.output
-    assert "0 wrong" in result.output
-
-
-def test_check_finds_a_wrong_rule_and_says_so(monkeypatch):
-    rule = RULES[np.sin]
-    monkeypatch.setitem(RULES, np.sin, Rule((lambda g, y, x: g * np.cos(x) * 1.0001,), None))
-    result = CliRunner().invoke(main, ["check", "np.sin"])
-    assert result.exit_code == 1
-    assert "WRONG" in result.output
-    assert rule is not RULES[np.sin]
-
-
-def test_check_of_nothing_is_a_mistake():
-    result = CliRunner().invoke(main, ["check", "no_such_function"])
-    assert result.exit_code == 2
-    assert "no function of the table has 'no_such_function' in its name" in result.output

@@ -1,0 +1,258 @@
+"""`tinynet train`: train a network, judge it, draw it, and say where to look next."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from click.core import ParameterSource
+
+from monitor import Checkpoint, EarlyStopping, Progress, Recorder, Run, load_checkpoint
+from monitor.doctor import Doctor, Report
+from monitor.metrics import classification_report, confusion_matrix
+from tinynet.cli.shared import (
+    Mistake,
+    json_option,
+    new_console,
+    one_blas_thread,
+    plain,
+    print_json,
+    program,
+    say,
+    shown,
+    user_errors,
+)
+from tinynet.cli.which import find_run
+from tinynet.experiment import OPTIMIZERS, RARE, SCHEDULES, Experiment, Settings
+from tinynet.layers import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
+    if value is None or not value.strip():
+        return None if value is None else ()
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 64,64") from None
+
+
+@click.command()
+@click.argument("data", default="digits")
+@click.option("--target", help="what to predict: a column (CSV) or an array (NPZ)  [the last column; y]")
+@click.option("--task", default="auto", help="classification or regression, for your own file  [auto]")
+@click.option("--n", type=int, help="number of examples, for generated data")
+@click.option("--noise", type=float, help="noise, for generated data")
+@click.option(
+    "--hidden",
+    callback=_sizes,
+    help="sizes of the hidden layers, such as 64,64, or '' for none  [32,32; digits 256,128; spirals, checkerboard 64,64]",
+)
+@click.option("--activation", help=f"{', '.join(ACTIVATIONS)}  [relu; sine tanh]")
+@click.option("--dropout", type=float, help="share of hidden units left out in each step  [0; digits 0.3]")
+@click.option("--optimizer", default="adam", help=f"{', '.join(OPTIMIZERS)}  [adam]")
+@click.option("--lr", type=float, help="learning rate  [0.003; sgd 0.1]")
+@click.option("--momentum", type=float, help="for sgd and rmsprop")
+@click.option("--schedule", default="cosine", help=f"of the learning rate: {', '.join(SCHEDULES)}  [cosine]")
+@click.option("--warmup", type=int, default=0, help="steps in which the rate rises first  [0]")
+@click.option("--l1", type=float, default=0.0, help="strength of the L1 penalty (proximal: exact zeros)")
+@click.option("--l2", type=float, help="strength of the L2 penalty (weight decay)  [0; digits 1e-4; adamw 0.01]")
+@click.option("--clip", type=float, help="largest norm of the gradient; longer ones are shortened to it")
+@click.option("--epochs", type=int, help="passes over the training data  [100; digits 80; checkerboard, sine 200]")
+@click.option("--batch-size", type=int, help="examples per step  [16; digits 64]")
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="stop when val/loss has not improved for so many epochs, and go back to the best",
+)
+@click.option("--seed", type=int, default=0, help="for the data, the split, the weights and the order  [0]")
+@click.option("--device", default="cpu", help="cpu or cuda  [cpu]")
+@click.option("--runs", "root", default="runs", help="where to put the run's folder  [runs]")
+@click.option("--resume", metavar="RUN", help="go on with a run that was broken off (its folder, name, or latest)")
+@json_option
+@user_errors
+def train(root: str, as_json: bool, patience: int | None, resume: str | None, **options: Any) -> None:
+    """Train a network on DATA, and judge it.
+
+    It is judged on examples that it has never seen.
+
+
+    DATA is a real data set (digits, iris), a generated one (moons, circles, blobs, spirals, xor, checkerboard, sine), or
+    the path of your own CSV or NPZ file.
+
+    \b
+    Examples:
+      tinynet train
+      tinynet train spirals --optimizer sgd --momentum 0.9 --hidden 64,64
+      tinynet train sine --activation tanh
+      tinynet train houses.csv --target price
+      tinynet train --resume latest
+    """
+    if resume is not None:
+        folder = find_run(resume, root)
+        experiment, patience, checkpoint, recorder = _resumed(folder)
+    else:
+        experiment, checkpoint = Experiment(Settings(**options)), None
+        recorder = Recorder(root, name=experiment.dataset.name, config={**experiment.config(), "patience": patience})
+    assert recorder.path is not None
+    if not as_json:
+        _introduce(experiment, checkpoint)
+    doctor = Doctor()
+    callbacks: list[Any] = [] if as_json else [Progress(new_console())]
+    callbacks += [Checkpoint(every=10), *([EarlyStopping("val/loss", patience)] if patience else []), doctor]
+    try:
+        with one_blas_thread():
+            experiment.train(recorder, callbacks, checkpoint)
+    except KeyboardInterrupt:
+        _finish_interrupted(experiment, recorder, recorder.path, as_json)
+    except FloatingPointError as error:
+        what = str(error).partition(". Lower")[0]  # the advice that follows is for Python
+        raise Mistake(
+            f"{what}. Lower the learning rate (--lr was {experiment.lr:g}). What was recorded is in {recorder.path}"
+        ) from error
+    pictures = experiment.draw(recorder.run, recorder.path)
+    scores = experiment.judge()
+    recorder.describe(test=scores)
+    detected = doctor.report.detected if doctor.report else ()
+    if as_json:
+        found = [finding.id for finding in detected]
+        print_json({"run": str(recorder.path), "status": recorder.run.status, "test": scores, "detected": found})
+        return
+    _report(experiment, scores)
+    if doctor.report:
+        _say_detected(doctor.report)
+    _where_next(recorder.path, pictures)
+
+
+def _resumed(folder: Path) -> tuple[Experiment, int | None, dict[str, Any], Recorder]:
+    """What is needed to go on with a run: its experiment made anew, patience, last checkpoint, and recorder."""
+    context = click.get_current_context()
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if other := sorted(set(given) - {"resume", "root", "as_json"}):
+        raise Mistake(f"--resume goes on with the run's own settings: leave out {', '.join(other)}")
+    run = Run.open(folder)
+    if run.status == "finished":
+        raise Mistake(f"{folder} has finished: there is nothing to go on with")
+    checkpoint = load_checkpoint(folder, "last")
+    experiment = Experiment(Settings.of(run.config))
+    before = (run.meta.get("data") or {}).get("fingerprint")
+    if before != experiment.fingerprint():
+        raise Mistake(f"the data of {folder} have changed since it began: a run goes on with the same data, or begins anew")
+    return experiment, run.config.get("patience"), checkpoint, Recorder.resume(folder, checkpoint["step"])
+
+
+def _introduce(experiment: Experiment, checkpoint: dict[str, Any] | None) -> None:
+    d, s = experiment.dataset, experiment.settings
+    parts = (experiment.train_data, experiment.val_data, experiment.test_data)
+    train, validate, test = (f"{len(x):,}" for x, _ in parts)
+    kind = f"{d.outputs} classes" if experiment.classifies else f"regression of {d.outputs} target{'s' * (d.outputs > 1)}"
+    say(
+        f"[bold]{shown(d.name)}[/]: {len(d.x):,} examples, {d.x.shape[1]} inputs, {kind}; "
+        f"{train} to train, {validate} to validate, {test} to test"
+    )
+    if experiment.rare:
+        names = ", ".join(map(repr, experiment.rare[:5])) + ", ..." * (len(experiment.rare) > 5)
+        say(f"[bold]note[/]: fewer than {RARE} examples of {shown(names)}: too few to learn from and to judge by")
+    shape = "-".join(map(str, (d.x.shape[1], *s.hidden, d.outputs)))
+    count = sum(p.size for p in experiment.model.parameters())
+    extras = "".join(f", {name} {value:g}" for name, value in (("dropout", s.dropout), ("l1", s.l1), ("l2", s.l2)) if value)
+    say(
+        f"[bold]MLP[/] {shape}, {s.activation}, {count:,} parameters; {s.optimizer}, lr {experiment.lr:g} {s.schedule}, "
+        f"batch {s.batch_size}{extras}\n"
+    )
+    if checkpoint is not None:
+        say(f"going on after step {checkpoint['step']:,} (epoch {checkpoint['epoch']} is complete)\n")
+
+
+def _report(experiment: Experiment, scores: dict[str, Any]) -> None:
+    n = f"on {scores['examples']:,} test examples, never seen in training"
+    if not experiment.classifies:
+        say(f"\n[bold]R² {scores['r2_score']:.4f}[/], mean absolute error {scores['mean_absolute_error']:.4g} {n}\n"
+            f"(always answering the median: {scores['baseline_mean_absolute_error']:.4g})")  # fmt: skip
+        return
+    say(f"\n[bold]accuracy {scores['accuracy']:.2%}[/] {n}\n"
+        f"(always answering the most common class: {scores['baseline_accuracy']:.2%})\n")  # fmt: skip
+    true, predicted = experiment.test_predictions()
+    labels, names = range(experiment.dataset.outputs), list(map(plain, experiment.dataset.classes))
+    say(classification_report(true, predicted, labels, names, digits=4), markup=False)
+    if len(labels) <= 20:
+        say("\nconfusion matrix: rows are the true classes, columns the predicted ones")
+        say(_confusion_table(confusion_matrix(true, predicted, labels), names))
+
+
+def _confusion_table(counts: np.ndarray, names: list[str]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("", justify="right")
+    for name in names:
+        table.add_column(Text(name), justify="right")
+    for i, row in enumerate(counts):
+        cells = [
+            Text("." if n == 0 else str(n), style="bold" if i == j else "red" if n else "dim") for j, n in enumerate(row)
+        ]
+        table.add_row(Text(names[i]), *cells)
+    return table
+
+
+def _say_detected(report: Report) -> None:
+    """What the doctor detected, one line each."""
+    say()
+    for found in report.detected:
+        colour = "yellow" if found.severity in ("info", "warning") else "red"
+        say(f"[{colour}]{found.severity}[/] {found.id}: {shown(found.message)}")
+    if not report.detected:
+        asked, open_ones = len(report.findings), len(report.coverage["not_checked"])
+        say(f"doctor: nothing detected ({asked - open_ones} of {asked} questions checked)")
+
+
+def _where_next(folder: Path, pictures: list[Path]) -> None:
+    say(f"\nSaved in [bold]{shown(folder)}[/]:")
+    say(f"  run.json, events.jsonl, checkpoints/, {', '.join(p.name for p in pictures)}")
+    say("Next:")
+    for what, command in (
+        ("this run as a page", "tinynet report --open"),
+        ("what was checked in it", "tinynet doctor"),
+        ("all runs so far", "tinynet runs"),
+        *([("the same, another seed", again)] if (again := _again()) else []),
+        ("another problem", "tinynet train spirals --hidden 64,64"),
+    ):
+        say(f"  {what:<23} {command.replace('tinynet', program(), 1)}", markup=False)
+
+
+def _again() -> str | None:
+    """The command that was given, with the next seed; None for --resume, which takes its settings from the run."""
+    context = click.get_current_context()
+    if context.params["resume"] is not None:
+        return None
+    words = ["tinynet", "train"]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params[str(parameter.name)]
+        if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE or name == "seed":
+            continue
+        if isinstance(parameter, click.Argument):
+            words.append(value)
+        else:
+            words += [parameter.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return plain(shlex.join([*words, "--seed", str(context.params["seed"] + 1)]))
+
+
+def _finish_interrupted(experiment: Experiment, recorder: Recorder, folder: Path, as_json: bool) -> None:
+    """Ctrl-C: what was learnt so far is kept and shown."""
+    run = recorder.run
+    if run.names():
+        experiment.draw(run, folder)
+    if as_json:
+        print_json({"run": str(folder), "status": run.status, "test": None})
+    else:
+        epochs = len(run.series("lr")[0]) - 1 if run.names() else 0
+        say(f"\ninterrupted after epoch {epochs}; the run, its last checkpoint and its curves are in {plain(folder)}\n"
+            f"go on with: {program()} train --resume {plain(shlex.quote(str(folder)))}", markup=False)  # fmt: skip
+    sys.exit(130)
