@@ -1,12 +1,15 @@
-"""What one training step costs: tinynet against NumPy written by hand.
+"""What one training step costs, in time and in memory: tinynet against NumPy written by hand.
 
-    python benchmarks/step.py [--rounds 15]
+    python benchmarks/step.py [--rounds 25]
 
 A step is the forward pass, the loss, the backward pass, Adam, and the loss read as a Python number, in float32, with one
 BLAS thread. "by hand" is the fastest plain NumPy we can write: every buffer made beforehand, everything written in place,
 all parameters in one flat array; "textbook" is what one writes on a blackboard. All start from the same weights and must
-reach the same losses. The two are timed in turn, round after round, so that a machine that slows down slows both; the
-figures are medians over the rounds, as multiples of "by hand".
+reach the same losses. They are timed in turn, round after round, in time of the processor, so that a machine that slows
+down slows all; the figures are medians over the rounds (a third of them on the largest net), as multiples of "by hand".
+
+Memory is what a step needs beside the parameters, their gradients and Adam's two states, which all have: the buffers made
+beforehand ("by hand", "captured"), or the most that is in use at once ("eager", "textbook").
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import argparse
 import platform
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -64,7 +68,15 @@ def eager(sizes: list[int], activation: str, batch: int, wrap: Callable = lambda
 
 
 def captured(sizes: list[int], activation: str, batch: int) -> Callable[[], float]:
-    return eager(sizes, activation, batch, tn.capture)
+    made = []
+
+    def wrap(step: Callable) -> Callable:
+        made.append(tn.capture(step))
+        return made[0]
+
+    step = eager(sizes, activation, batch, wrap)
+    step.buffers = lambda: made[0].buffers()  # type: ignore[attr-defined]
+    return step
 
 
 def textbook(sizes: list[int], activation: str, batch: int) -> Callable[[], float]:
@@ -115,8 +127,8 @@ def by_hand(sizes: list[int], activation: str, batch: int) -> Callable[[], float
                       grad[at:end].reshape(fan_in, fan_out), grad[end : end + fan_out]))  # fmt: skip
         at = end + fan_out
     hs = [x, *(np.empty((batch, n), np.float32) for n in sizes[1:])]
-    gs = [np.empty_like(h) for h in hs]
-    masks = [np.empty(h.shape, bool) for h in hs]
+    gs = [x[:0], *(np.empty_like(h) for h in hs[1:])]
+    masks = [np.empty(h.shape, bool) if activation == "relu" else None for h in hs[1:-1]]
     top, sums = np.empty((batch, 1), np.float32), np.empty((batch, 1), np.float32)
     rows, n, t = np.arange(batch), len(views), 0
 
@@ -155,8 +167,8 @@ def by_hand(sizes: list[int], activation: str, batch: int) -> Callable[[], float
                     np.subtract(1, hs[i], out=hs[i])
                     np.multiply(gs[i], hs[i], out=gs[i])
                 else:
-                    np.greater(hs[i], 0, out=masks[i])
-                    np.multiply(gs[i], masks[i], out=gs[i])
+                    np.greater(hs[i], 0, out=masks[i - 1])
+                    np.multiply(gs[i], masks[i - 1], out=gs[i])
         t += 1
         np.multiply(m, B1, out=m)
         np.multiply(grad, 1 - B1, out=s)
@@ -173,36 +185,65 @@ def by_hand(sizes: list[int], activation: str, batch: int) -> Callable[[], float
         np.subtract(flat, u, out=flat)
         return loss
 
+    arrays = (*hs[1:], *gs, *masks, top, sums, s, u)
+    step.buffers = lambda: sum(a.nbytes for a in arrays if a is not None)  # type: ignore[attr-defined]
     return step
 
 
-def measure(sizes: list[int], activation: str, batch: int, repeats: int, rounds: int) -> dict[str, float]:
-    """Microseconds per step of "by hand", and the others as multiples of it: medians over the rounds."""
-    steps = {f.__name__: f(sizes, activation, batch) for f in (by_hand, captured, eager, textbook)}
-    for _ in range(6):  # later, the last bits of a deep net's losses grow apart
+def measure(steps: dict[str, Callable], repeats: int, rounds: int) -> dict[str, float]:
+    """Microseconds per step of the first, and the others as multiples of it: medians over the rounds."""
+    for _ in range(3):  # later, the last bits of a deep net's losses grow apart
         losses = [step() for step in steps.values()]
         if not np.allclose(losses, losses[0], rtol=1e-4):
             raise SystemExit(f"the losses differ, so the steps are not the same: {losses}")
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(repeats):
                 step()
-            times[name].append((time.perf_counter() - start) / repeats * 1e6)
-    ratio = lambda name: statistics.median(a / b for a, b in zip(times[name], times["by_hand"], strict=True))
-    return {"by_hand": statistics.median(times["by_hand"]), **{name: ratio(name) for name in list(steps)[1:]}}
+            times[name].append((time.process_time() - start) / repeats * 1e6)
+    first = next(iter(times.values()))
+    ratios = {name: statistics.median(a / b for a, b in zip(of, first, strict=True)) for name, of in times.items()}
+    return {**ratios, next(iter(steps)): statistics.median(first)}
+
+
+def memory(step: Callable) -> int:
+    """Bytes of the buffers of a step, or the most that it has in use at once."""
+    if hasattr(step, "buffers"):
+        return step.buffers()
+    step()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    step()
+    most = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    return most
+
+
+def amount(value: float, units: tuple[str, ...], step: float) -> str:
+    """A number with a unit of its size."""
+    for unit in units[:-1]:
+        if value < 10 * step:
+            return f"{value:.0f} {unit}"
+        value /= step
+    return f"{value:.0f} {units[-1]}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=25)
     rounds = parser.parse_args().rounds
     print(f"Python {platform.python_version()}, NumPy {np.__version__}, one BLAS thread, {rounds} interleaved rounds\n")
-    print(f"{'workload':<48} {'by hand':>10} {'captured':>9} {'eager':>9} {'textbook':>9}")
+    print("| workload | by hand | captured | eager | textbook | memory by hand | captured | eager | textbook |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, (sizes, activation, batch, repeats) in WORKLOADS.items():
-        row = measure(sizes, activation, batch, repeats, rounds)
-        print(f"{name:<48} {row.pop('by_hand'):>7.0f} us" + "".join(f" {ratio:>8.2f}x" for ratio in row.values()))
+        steps = {f.__name__: f(sizes, activation, batch) for f in (by_hand, captured, eager, textbook)}
+        hand, *ratios = measure(steps, repeats, rounds if repeats > 1 else -(-rounds // 3)).values()
+        least, *bytes_ = map(memory, steps.values())
+        cells = [amount(hand, ("us", "ms"), 1000), *(f"{ratio:.2f}x" for ratio in ratios)]
+        cells += [amount(least, ("B", "KB", "MB"), 1000), *(f"{n / least:.2f}x" for n in bytes_)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

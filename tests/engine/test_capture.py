@@ -54,7 +54,7 @@ from optimizers.clipping import AdaptiveClip, ClipNorm, ClipPerTensor, ClipValue
 from optimizers.projections import Box, MaxNorm, NonNegative
 from tinynet import functional as F
 from tinynet.capture import CHECKED_EVERY, FORMS, IN_VAIN, CaptureWarning, capture
-from tinynet.tracing import Traced
+from tinynet.capture.traced import Traced
 
 # The twins ------------------------------------------------------------------------------------------------------------
 
@@ -794,6 +794,27 @@ def test_variables_of_the_function(monkeypatch):
     assert replays(c) >= 2
 
 
+def test_a_variable_that_is_gone():
+    c = capture(lambda x: x * SCALE)
+    c(XS[0][0]), c(XS[0][0]), c(XS[0][0])
+    try:
+        scale = globals().pop("SCALE")
+        with pytest.raises(NameError, match="SCALE"):
+            c(XS[0][0])
+    finally:
+        globals()["SCALE"] = scale
+
+
+def test_another_attribute_in_a_layer_is_looked_at():
+    model = tn.Linear(4, 3, seed=0)
+    c = capture(model)
+    for _ in range(4):
+        c(XS[0][0])
+    model.more = 1
+    c(XS[0][0])
+    assert replays(c) == 2
+
+
 def test_settings_that_are_set_to_what_they_were_are_no_change():
     rate = 0.1
     c = capture(lambda x: x * rate)
@@ -1454,6 +1475,70 @@ def test_the_warning_names_the_line_and_comes_once():
     with pytest.warns(CaptureWarning, match="an argument of multiply was another one the second time") as caught:
         late(XS[0][0])
     assert [w.filename for w in caught] == [__file__]
+
+
+# Arguments are read where they are -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: x * 2.0 + x.T @ x, lambda x: (x.T[1:] - 1) * x.T[0], lambda x: x[..., None].sum(-1)]
+)
+def test_arguments_and_views_of_them(f):
+    c = capture(f)
+    for x in [*(x[:, :3] for (x,) in XS[:5]), *(np.broadcast_to(np.float32(k), (3, 3)) for k in range(5))]:
+        assert bits(c(x)) == bits(f(x))
+    assert replays(c) == 6
+
+
+def test_an_argument_is_not_changed_and_its_dtype_is_looked_at():
+    f = lambda x: x / 3
+    c = capture(f)
+    for dtype in (np.float32, np.int32, np.float32, np.int32, np.float32, np.int32):
+        x = np.arange(4, dtype=dtype)
+        assert bits(c(x)) == bits(f(x))
+        assert x.tolist() == [0, 1, 2, 3]
+    assert len(c._kept) == 2
+
+
+def test_an_argument_that_is_the_array_that_is_changed():
+    total = np.zeros(3, np.float32)
+
+    def f(x):
+        np.copyto(total, x)
+        return x * 2
+
+    reasons = []
+    c = capture(f, reasons.append)
+    for k in range(4):
+        c(np.full(3, k, np.float32))
+    assert replays(c) == 2
+    c(total)
+    assert "shares memory" in reasons[0]
+
+
+@pytest.mark.parametrize("first", [{0: 0, 4: 1}, {0: 1, 5: 2}])  # before a call: from which parameter on there were more
+def test_steps_in_which_some_parameters_have_had_more_updates(first):
+    def uneven(it, k):
+        if k in first:
+            saved = it.optimizer.state_dict()
+            saved["updates"] = {name: 10 + 3 * (i >= first[k]) for i, name in enumerate(saved["updates"])}
+            it.optimizer.load_state_dict(saved)
+
+    same_as_eager(trained(train), pairs(9), uneven)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"lr": np.array([0.2, 0.3, 0.4])}, {"momentum": np.array([0.5, 0.6, 0.7])}, {"lr": 0.1}]
+)
+def test_replicas_with_other_hyperparameters(setting):
+    model = lambda: tn.MLP([4, 8, 3], seed=0, replicas=3)
+    optimizer = lambda params: SGD(params, lr=np.array([0.1, 0.01, 0.001]), momentum=np.array([0.9, 0.8, 0.1]))
+
+    def change(it, k):
+        if k == 5:
+            it.optimizer.param_groups[0].update(setting)
+
+    same_as_eager(trained(train, model, optimizer), pairs(10), change)
 
 
 # Memory and the program -----------------------------------------------------------------------------------------------

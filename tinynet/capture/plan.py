@@ -1,19 +1,23 @@
 """Where the answers of a tape's calls go, decided before they are replayed.
 
 The calls stay in their order and are those that were made; what changes is where the answers go. Calls that nobody
-reads are left out, equal calls are made once, what depends on shapes alone is computed now, views are taken once, and an
-array that is no longer needed is written over by the next answer of its shape. The bits of the answers stay the same.
+reads are left out, equal calls are made once, what depends on shapes alone is computed now, views (but those of the
+arguments) are taken once, and an array that is no longer needed is written over by the next answer of its shape. The bits
+of the answers stay the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinynet.stepnumbers import Number
-from tinynet.tracing import Call, Host, Tape, Traced, converted, parts, remade
+from tinynet.capture.numbers import Number
+from tinynet.capture.optimizer_step import OptimizerStep
+from tinynet.capture.tape import Call, Tape, all_calls
+from tinynet.capture.traced import Traced, parts, remade
+from tinynet.capture.vocabulary import converted
 
 FROM_SHAPES = {np.zeros_like, np.ones_like, np.empty_like, np.arange}  # whose answer depends on no value
 
@@ -59,6 +63,10 @@ class Plan:
     def is_view(self, call: Call) -> bool:
         return call.out is not None and self.root(call.out) is not call.out
 
+    def is_given(self, traced: Traced) -> bool:
+        """Whether it is an argument of the function, or a view of one: what we hold is only laid out like it."""
+        return any(self.root(traced) is argument for argument in self.tape.inputs)
+
     def reads(self, call: Call) -> list[Traced]:
         return [self.root(traced) for traced in parts((call.args, call.params))]
 
@@ -82,12 +90,12 @@ class Plan:
         seen: dict[Any, Traced] = {}
         version: dict[int, int] = {}
         kept = []
-        hosts = {id(c): step for step in self.tape.steps if isinstance(step, Host) for c in step.calls}
+        optimizers = {id(c): step for step in self.tape.steps if isinstance(step, OptimizerStep) for c in step.calls}
         before, within = None, None  # a step may be left out, so what it computes serves nobody else
         for call in self.calls:
-            if hosts.get(id(call)) is not within:
+            if optimizers.get(id(call)) is not within:
                 seen = seen if before is None else before
-                within = hosts.get(id(call))
+                within = optimizers.get(id(call))
                 before = None if within is None else dict(seen)
             if call.target is not None:
                 root = self.root(call.target)
@@ -188,7 +196,9 @@ class Plan:
                 self.places[id(out)] = ours[id(out)] = ready.pop() if ready else np.empty_like(like)
             self._release(dying.get(i, []), ours, free)
         self.calls = [c for c in self.calls if c not in views]
+        self.views_of_inputs = [c for c in views if self.is_given(c.args[0])]
         outside = {id(owner(a.value)) for a in self.outside.values()}
+        outside |= {id(owner(self.places[id(traced)])) for traced in self.tape.inputs}  # stand-ins for the arguments
         self.bytes = sum({id(o): o.nbytes for o in map(owner, self.places.values()) if id(o) not in outside}.values())
 
     @staticmethod
@@ -210,15 +220,6 @@ class Plan:
         return value
 
 
-def all_calls(tape: Tape) -> Iterator[Call]:
-    """The calls in the order in which they were made."""
-    for step in tape.steps:
-        if isinstance(step, Host):
-            yield from step.calls
-        else:
-            yield step
-
-
 def owner(array: np.ndarray) -> Any:
     """The array whose memory it is."""
     return array if array.base is None else array.base
@@ -226,11 +227,13 @@ def owner(array: np.ndarray) -> Any:
 
 def layout(array: np.ndarray) -> tuple:
     """Arrays that are alike in this can take each other's place: NumPy adds in another order if the strides are others."""
-    return array.shape, array.strides, array.dtype
+    return array.shape, array.strides, array.dtype, type(array)
 
 
 def laid_out_like(array: np.ndarray) -> np.ndarray:
     """An array for copies of this one, with the same strides."""
+    if not isinstance(array, np.ndarray):
+        return np.empty_like(array)
     low, high = np.lib.array_utils.byte_bounds(array)
     start = array.__array_interface__["data"][0] - low
     return np.ndarray(array.shape, array.dtype, np.empty(high - low, np.uint8), start, array.strides)

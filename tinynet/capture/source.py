@@ -1,7 +1,4 @@
-"""A planned tape as a program: lines of Python that call NumPy, compiled.
-
-`print(f.program())` of a captured function shows them: what a training step really is.
-"""
+"""The lines of Python for a planned tape, and the objects that they name."""
 
 from __future__ import annotations
 
@@ -10,45 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.plan import Plan, all_calls, is_random, is_reduction, owner
-from tinynet.stepnumbers import Number
-from tinynet.surroundings import place
-from tinynet.tracing import Call, Check, Host, Tape, Traced, converted, real
-
-Grads = list[tuple[Any, Any]]  # (parameter, what its .grad was set to)
-
-
-class Program:
-    """A compiled tape: `run(*arrays)` answers the wanted arrays, which the next run will write over.
-
-    tape: what was recorded. wanted: the arrays that the function answers. grads: the .grad of each parameter at the end.
-    """
-
-    def __init__(self, tape: Tape, wanted: list[Traced], grads: Grads):
-        hosts = [step for step in tape.steps if isinstance(step, Host)]
-        stops = [step for step in all_calls(tape) if isinstance(step, Check)]
-        left = [g for of in (grads, *(s.grads for s in hosts), *(s.grads for s in stops)) for _, g in of]
-        left += [host.norm for host in hosts]
-        plan = Plan(tape, [t for t in (*wanted, *left) if isinstance(t, Traced)])
-        self.bytes = plan.bytes
-        targets = [call.target for call in plan.calls if call.target is not None]
-        self.writes_into = {id(owner(t.value)) for t in targets if id(plan.root(t)) in plan.outside}
-        self.source = source = Source(plan)
-        source.inputs()
-        kept = {id(call) for call in plan.calls}
-        for step in tape.steps:
-            if isinstance(step, Host):
-                source.step_of(step, kept)
-            elif id(step) in kept:
-                source.call(step)
-        left_by_host = hosts[-1].grads if hosts else []
-        if len(grads) != len(left_by_host) or any(a is not b for (_, a), (_, b) in zip(grads, left_by_host, strict=True)):
-            source.leave(grads)
-        source.line(f"return [{', '.join(map(source.value, wanted))}]")
-        self.run = source.compiled()
-
-    def __str__(self) -> str:
-        return "\n".join([*self.source.lines, "", *self.source.legend()])
+from tinynet.backend import device_of
+from tinynet.capture.numbers import Number
+from tinynet.capture.optimizer_step import OptimizerStep
+from tinynet.capture.plan import Plan, is_random, is_reduction
+from tinynet.capture.tape import Call, Check, Tape
+from tinynet.capture.traced import Traced, real
+from tinynet.capture.unseen import place
+from tinynet.capture.vocabulary import converted
 
 
 class Source:
@@ -63,6 +29,7 @@ class Source:
         self.filled_names: set[str] = set()
         self.errors = plan.tape.errors
         self.labels = labels(plan.tape)
+        self.on_device = any(device_of(array) != "cpu" for array in plan.places.values())  # numbers are then numbers
 
     def compiled(self) -> Callable:
         exec(compile("\n".join(self.lines), "<captured step>", "exec"), self.names)
@@ -95,11 +62,11 @@ class Source:
         if isinstance(value, Traced):
             return self.name(self.plan.placed(value), "a")
         if isinstance(value, Number):
-            return value.text if dtype is None else self.filled(value, dtype)
+            return value.text if dtype is None or self.on_device else self.filled(value, dtype)
         if isinstance(value, tuple | list):
             inner = "".join(f"{self.value(v)}, " for v in value)
             return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
-        if dtype is not None and type(value) in (int, float):
+        if dtype is not None and type(value) in (int, float) and not self.on_device:
             constant = np.asarray(value, dtype)
             return self.name(constant, "c", (dtype, constant.tobytes()))
         if type(value) is slice:
@@ -107,6 +74,14 @@ class Source:
         if value is None or value is Ellipsis or type(value) in (int, bool, str):
             return repr(value)
         return f"float('{value!r}')" if type(value) is float else self.name(value, "k")
+
+    def operand(self, function: np.ufunc, value: Any, dtype: Any) -> str:
+        """An operand of a ufunc. A number repeated along all axes is quicker as the number, and for + - * / as exact."""
+        if isinstance(value, Traced) and function in (np.add, np.subtract, np.multiply, np.divide):
+            array = self.plan.placed(value)
+            if not self.on_device and array.ndim and not any(array.strides) and not self.plan.is_given(value):
+                return self.name(array[(0,) * array.ndim + (...,)], "a", ("repeated", id(array)))
+        return self.value(value, dtype)
 
     def filled(self, number: Number, dtype: Any) -> str:
         """A Number as a 0-d array that is filled at every replay, before its first use."""
@@ -126,12 +101,15 @@ class Source:
         self.lines.append("    " * self.indent + text)
 
     def inputs(self) -> None:
-        """The arguments are copied to where they were planned, so that views of them can be taken once."""
+        """The arguments are read where they are, and views of them are taken first."""
         count = range(len(self.plan.tape.inputs))
         self.line(f"def step({', '.join(f'x{i}' for i in count)}):")
         self.indent = 1
         for i, traced in zip(count, self.plan.tape.inputs, strict=True):
-            self.line(f"copyto({self.value(traced)}, x{i})")
+            self.known[id(self.plan.placed(traced))] = f"x{i}"
+        for i, call in enumerate(self.plan.views_of_inputs):
+            self.line(f"v{i} = {self.answered(call)}")
+            self.known[id(self.plan.placed(call.out))] = f"v{i}"
 
     def call(self, call: Call) -> None:
         """A line for a call, with the warnings off that were off when it was recorded."""
@@ -148,7 +126,7 @@ class Source:
     def texts(self, call: Call, out: str) -> list[str]:
         function, params = call.function, dict(call.params)
         if isinstance(function, np.ufunc):
-            values = ", ".join(map(self.value, call.args, operand_dtypes(call)))
+            values = ", ".join(map(self.operand, [function] * len(call.args), call.args, operand_dtypes(call)))
             out = f"out={out}" if function in (np.maximum, np.minimum) else out  # which take it by keyword only
             return [f"{self.name(function, function.__name__)}({values}, {out}{self.keywords(params)})"]
         if is_reduction(function):
@@ -169,39 +147,44 @@ class Source:
         if function is np.where and getattr(call.args[0], "dtype", None) == np.bool:
             mask, a, b = map(self.value, call.args)
             return [f"copyto({out}, {b})", f"copyto({out}, {a}, where={mask})"]
+        if self.on_device and function in (np.sum, np.max, np.min, np.mean):
+            return [f"{self.answered(call)[:-1]}, out={out})"]
         if is_random(function):
             return [f"{self.name(function, 'random', function)}({values}, {out})"]
-        made = f"{self.name(function, function.__name__)}({values}{self.keywords(params)}"
-        if call.written is None:
-            return [f"{made})"]
+        made = self.answered(call)
         if call.target is None:
-            return [f"copyto({out}, {made}))"]
-        return [f"{made})" if function.__name__ == "at" else f"{made}, out={out})"]
+            return [made if call.written is None else f"copyto({out}, {made})"]
+        return [made if function.__name__ == "at" else f"{made[:-1]}, out={out})"]
 
-    def step_of(self, host: Host, kept: set[int]) -> None:
+    def answered(self, call: Call) -> str:
+        """The call as it was made."""
+        values = ", ".join(map(self.value, call.args))
+        return f"{self.name(call.function, call.function.__name__)}({values}{self.keywords(call.params)})"
+
+    def step_of(self, step: OptimizerStep, kept: set[int]) -> None:
         """An optimizer's step: its bookkeeping in Python, its arithmetic as calls."""
-        self.leave(host.grads)
-        optimizer = self.name(host.optimizer, "optimizer")
+        self.leave(step.grads)
+        optimizer = self.name(step.optimizer, "optimizer")
         self.line(f"work = {optimizer}.begin()")
         self.line("if work is not None:")
-        self.line(f"    numbers = {self.name(host.numbers, 'numbers_of')}(work)")
+        self.line(f"    numbers = {self.name(step.quick_numbers(), 'numbers_of')}(work)")
         self.line("    if numbers is None:  # not the step that was captured")
         self.line(f"        {optimizer}.move(work)")
         self.line("    else:")
         self.indent += 2
-        self.line("".join(f"n{i}, " for i in range(len(host.values))) + "= numbers")
-        for call in host.calls:
+        self.line("".join(f"n{i}, " for i in range(len(step.values))) + "= numbers")
+        for call in step.calls:
             if id(call) in kept:
                 self.call(call)
-        if isinstance(host.norm, Traced):
-            self.line(f"{optimizer}.grad_norm = {self.value(host.norm)}.copy(){'[()]' * host.norm.is_scalar}")
+        if isinstance(step.norm, Traced):
+            self.line(f"{optimizer}.grad_norm = {self.value(step.norm)}.copy(){'[()]' * step.norm.is_scalar}")
         self.known = {key: name for key, name in self.known.items() if name not in self.filled_names}
         self.filled_names.clear()  # the n0 of another step is another number
         self.indent -= 2
         self.line(f"    {optimizer}.end(work)")
 
-    def leave(self, grads: Grads) -> None:
-        """Set the .grad of parameters as the function did."""
+    def leave(self, grads: list[tuple[Any, Any]]) -> None:
+        """Set the .grad of parameters as the function did; grads: (parameter, what its .grad was set to)."""
         for leaf, grad in grads:
             value = "None" if grad is None else self.name(grad, "g")
             if isinstance(grad, Traced):
@@ -222,9 +205,9 @@ def operand_dtypes(call: Call) -> list[Any]:
 def labels(tape: Tape) -> dict[tuple, str]:
     """The names of parameters and their gradients, by place in memory."""
     found: dict[tuple, str] = {}
-    for host in tape.steps:
-        if isinstance(host, Host):
-            for slab, _, _ in host.work:
+    for step in tape.steps:
+        if isinstance(step, OptimizerStep):
+            for slab, _, _ in step.work:
                 for name, (_, data, grad) in zip(slab.names, slab.views, strict=True):
                     found[place(data)], found[place(grad)] = name, f"gradient of {name}"
     return found
