@@ -11,13 +11,16 @@ engine is told there where to write the gradient, and nothing needs to be gather
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from optimizers.deferred import Looks, on_device, on_host
 from optimizers.hyper import (
     NOT_GIVEN,
     as_groups,
@@ -29,6 +32,7 @@ from optimizers.hyper import (
     signature_of,
 )
 from optimizers.penalties import ElasticNet, Selective
+from optimizers.replicas import PerReplica, as_plain, finite_rows, kept_apart, replicas_of
 from optimizers.schedules import Schedule
 from optimizers.slab import Part, Slab, alike
 
@@ -63,7 +67,8 @@ class Optimizer:
     What every optimizer takes beside its own hyperparameters, in the order in which a step uses it:
 
     - on_nonfinite: what a nan or an infinity in a gradient does: "raise" (NonfiniteGradientError, nothing is changed),
-      "skip" (the step is left out and counted in `.skipped`) or "ignore".
+      "skip" (the step is left out and counted in `.skipped`) or "ignore". On a GPU "raise" comes up to 100 steps late,
+      when something was changed (deferred.py), and "skip" waits for the device in every step.
     - clip: a rule of clipping.py for the gradients, such as ClipNorm(1.0); `.grad_norm` is then the norm before.
     - weight_decay: added to the gradient (`decay = "coupled"`: an L2 penalty), or taken off beside the step, times lr.
     - penalty: L1, L2 or ElasticNet. A proximal one is solved exactly after the step, with the step of each element (times
@@ -72,6 +77,11 @@ class Optimizer:
 
     Any number may be a schedule, a function of the steps taken. `params` are parameters, (name, parameter) pairs, or groups
     `{"params": ..., "lr": ...}` with hyperparameters of their own.
+
+    Any number may also be an array [R], as in `lr=np.array([0.1, 0.01])`, or a schedule of arrays. The first axis of every
+    parameter then counts R nets (`MLP(sizes, replicas=R)`), and each of them moves as it would alone: with its own number,
+    its own norm to clip, its own faults. on_nonfinite="raise" names the replica; "freeze" lets it stay where it is from
+    then on (`.frozen` [R] says which did), and no bit of the others depends on it.
     """
 
     state: tuple[str, ...] = ()
@@ -95,13 +105,26 @@ class Optimizer:
         on_nonfinite: str = "raise",
         **hyper: Any,
     ):
-        if on_nonfinite not in ("raise", "skip", "ignore"):
-            raise ValueError(f"on_nonfinite must be 'raise', 'skip' or 'ignore', got {on_nonfinite!r}")
         if clip is not None and not callable(clip):
             raise TypeError(f"clip must be a rule such as ClipNorm(1.0), got {clip!r}")
         if lr is not NOT_GIVEN:
             hyper["lr"] = lr
         self.defaults = {**hyper_defaults(type(self), hyper), "penalty": penalty, "projection": projection}
+        groups = as_groups(params)
+        self.replicas = replicas_of([self.defaults, *groups])  # how many nets; None is one, without an axis to count it
+        if self.replicas is not None and getattr(self, "needs_closure", False):
+            raise ValueError(
+                f"{type(self).__name__} takes one step for all that it moves, so replicas cannot have rates of their own: "
+                "train them one after the other"
+            )
+        self.frozen = np.zeros(self.replicas or 0, bool)  # the replicas that no longer move (on_nonfinite="freeze")
+        known = ("raise", "skip", "ignore") if self.replicas is None else ("raise", "freeze", "ignore")
+        if on_nonfinite not in known:
+            which = "" if self.replicas is None else " where there are replicas"
+            what = f"{known[0]!r}, {known[1]!r} or {known[2]!r}{which}"
+            raise ValueError(f"on_nonfinite must be {what}, got {on_nonfinite!r}")
+        if self.replicas is not None and getattr(clip, "replicas", None) is False:
+            clip = replace(clip, replicas=True)  # type: ignore[type-var]
         self.clip = clip
         self.grad_norm: Any = None  # what `clip` answered at the last step
         self.on_nonfinite = on_nonfinite
@@ -110,7 +133,8 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self._slabs: list[Slab] = []
         self._warned = False
-        for group in as_groups(params):
+        self._looks = Looks()  # of gradients on a GPU, whether they are finite
+        for group in groups:
             self.add_param_group(group)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
@@ -135,11 +159,12 @@ class Optimizer:
         self._check_group(full)
         state = self.state_for(full)
         self.param_groups.append(full)
-        for members in alike(named, full["penalty"], full["projection"]):
-            self._slabs.append(Slab(full, members, state))
+        for members in alike(named, self.replicas, full["penalty"], full["projection"]):
+            self._slabs.append(Slab(full, members, state, self.replicas))
 
     def _check_group(self, full: dict[str, Any]) -> None:
         """Raise if a hyperparameter of a group is not what it must be."""
+        self._check_replicas(full)
         penalty, projection = full["penalty"], full["projection"]
         if penalty is not None and not isinstance(penalty, ElasticNet):
             raise TypeError(f"penalty must be L1, L2 or ElasticNet, got {penalty!r}")
@@ -152,12 +177,23 @@ class Optimizer:
             )
         self._numbers(full)
 
+    def _check_replicas(self, full: dict[str, Any]) -> None:
+        """Raise if the first axis of a parameter does not count the replicas."""
+        for name, p in zip(full["names"], full["params"], strict=True):
+            if self.replicas is not None and p.data.shape[:1] != (self.replicas,):
+                raise ValueError(
+                    f"there are hyperparameters of {self.replicas} replicas, and {name!r} has shape {p.data.shape}: its "
+                    f"first axis must count them, as in MLP(sizes, replicas={self.replicas})"
+                )
+
     def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
         """The hyperparameters of a group for the next step. Raises if one is not what it must be."""
         numbers = {}
         for key in self.hyperparameters():
             check_form(key, group[key], self.defaults[key])
-            numbers[key] = resolved(key, group[key], self.steps)
+            numbers[key] = number = resolved(key, group[key], self.steps)
+            if type(number) is not float:
+                group[key] = kept_apart(key, group[key], number, self.replicas)
         penalty, decay = group["penalty"], group.get("weight_decay")
         if decay and penalty is not None and penalty.l2:
             raise ValueError(
@@ -215,7 +251,7 @@ class Optimizer:
         if not any(runs for _, runs, _ in work):
             self._warn_no_gradient()
             return None
-        if self.on_nonfinite != "ignore" and self._nonfinite(work):
+        if self.on_nonfinite != "ignore" and (self._nonfinite(work) if self.replicas is None else self._freeze(work)):
             self.skipped += 1
             return None
         return work
@@ -228,12 +264,14 @@ class Optimizer:
             for part, t in slab.parts(runs, self.whole):
                 self._update(slab, tuple(map(seen, part)), t, **hyper)
             if slab.projection is not None:
-                for data, _ in slab.pairs(runs):
+                for data in slab.nets(runs):
                     slab.projection(seen(data))
 
     def end(self, work: Work) -> None:
         """Count the step."""
         for slab, runs, _ in work:
+            if slab.frozen is not None:
+                slab.restore_frozen()
             slab.count(runs)
             slab.moved()
         self.steps += 1
@@ -242,7 +280,7 @@ class Optimizer:
         """The hyperparameters of this step; looked at again only if the group was changed, or has a schedule."""
         if slab.filtered is not None:
             slab.penalty = slab.filtered.at(self.steps)
-        if slab.group == slab.given:  # quick: what is the same object is equal
+        if self._as_given(slab):
             return slab.hyper
         numbers = self._numbers(slab.group)
         missing = set(self.state_for(slab.group)) - slab.state.keys()
@@ -254,6 +292,12 @@ class Optimizer:
         slab.given = None if any(scheduled(slab.group[key]) for key in numbers) else dict(slab.group)
         slab.hyper = numbers
         return numbers
+
+    def _as_given(self, slab: Slab) -> bool:
+        """Whether nothing in the group was changed since the last step."""
+        if self.replicas is None or slab.given is None:
+            return slab.group == slab.given  # quick: what is the same object is equal
+        return len(slab.group) == len(slab.given) and all(map(operator.is_, slab.group.values(), slab.given.values()))
 
     def _update(self, slab: Slab, part: Part, t: int, weight_decay: float = 0.0, **hyper: Any) -> None:
         p, g, *state = part
@@ -275,6 +319,9 @@ class Optimizer:
 
     def _nonfinite(self, work: Work) -> bool:
         """True if a step must be skipped; raises if it must not."""
+        if on_device(work[0][0].grad) and self.on_nonfinite == "raise" and all(on_device(slab.grad) for slab, _, _ in work):
+            self._look_later(work)
+            return False
         if all(all_finite(slab.grad[a:b]) for slab, runs, _ in work for a, b, _ in runs):
             return False
         if self.on_nonfinite == "raise":
@@ -284,6 +331,47 @@ class Optimizer:
                 "rate, look for inf or nan in the data, or pass on_nonfinite='skip' to leave such steps out"
             )
         return True
+
+    def _freeze(self, work: Work) -> bool:
+        """Let replicas stay whose gradient is not finite, or raise; True if no replica is left to move."""
+        finite = np.ones(self.replicas or 0, bool)
+        for slab, runs, _ in work:
+            for a, b, _ in runs:
+                finite &= np.array(finite_rows(slab.grad[:, a:b]).tolist())
+        new = np.flatnonzero(~finite & ~self.frozen)
+        if new.size and self.on_nonfinite == "raise":
+            name = next(bad for slab, *_ in work for bad, _ in slab.nonfinite())
+            raise NonfiniteGradientError(
+                f"the gradient of {name!r} is not finite in replica {new[0]} at step {self.steps + 1}; nothing was "
+                "changed. Lower its learning rate, or pass on_nonfinite='freeze' to let such replicas stay where they are"
+            )
+        self.frozen[new] = True
+        rows = np.flatnonzero(self.frozen).tolist()
+        for slab in self._slabs if rows else ():
+            if new.size:
+                slab.freeze(rows)
+            slab.grad[rows] = 0
+        return bool(self.frozen.all())
+
+    def _look_later(self, work: Work) -> None:
+        """Ask a GPU whether the gradients are finite, and read the answers of earlier steps if that is due."""
+        if self._looks.due:
+            self.check_finite()
+        for slab, runs, _ in work:
+            for a, b, _ in runs:
+                self._looks.look(slab.grad[a:b], self.steps + 1)
+
+    def check_finite(self) -> None:
+        """Raise NonfiniteGradientError if a gradient on a GPU was not finite since the last look. Waits for the GPU."""
+        bad = self._looks.first_bad()
+        if bad is not None:
+            names = (f" (now that of {name!r} has {value})" for slab in self._slabs for name, value in slab.nonfinite())
+            now = next(names, "")
+            raise NonfiniteGradientError(
+                f"a gradient was not finite at step {bad}{now}. On a GPU this is seen late, and the step was taken: go "
+                "back to a checkpoint, lower the learning rate, look for inf or nan in the data, or pass "
+                "on_nonfinite='skip', which waits for the GPU in every step and leaves such steps out"
+            )
 
     def _warn_no_gradient(self) -> None:
         if not self._warned:
@@ -306,9 +394,9 @@ class Optimizer:
     # Reading and setting ----------------------------------------------------------------------------------------------
 
     @property
-    def lr(self) -> float:
-        """The learning rate that the next step will use (of the first group)."""
-        return resolved("lr", self.param_groups[0]["lr"], self.steps)
+    def lr(self) -> Any:
+        """The learning rate that the next step will use (of the first group): a float, or an array of one per replica."""
+        return as_plain(resolved("lr", self.param_groups[0]["lr"], self.steps))
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
@@ -317,27 +405,35 @@ class Optimizer:
             group["lr"] = value
 
     def penalty_value(self) -> float:
-        """The sum of the penalties (weight_decay as L2), for logs: the loss does not contain it."""
+        """The sum of the penalties (weight_decay as L2), for logs: the loss does not contain it.
+
+        Of all replicas together, if there are any.
+        """
         total = 0.0
         for slab in self._slabs:
             decay = resolved("weight_decay", slab.group.get("weight_decay", 0), self.steps)
             if slab.filtered is not None:
                 total += float(slab.filtered.at(self.steps).value(slab.data))
-            if decay:
+            if isinstance(decay, PerReplica):
+                total += sum(float(ElasticNet(0, d).value(row)) for d, row in zip(decay.values, slab.data, strict=True))
+            elif decay:
                 total += float(ElasticNet(0, decay).value(slab.data))
         return total
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on: copies of the state by parameter name, counters, and plain hyperparameters."""
+        """Everything needed to go on: copies of the state by parameter name (NumPy's arrays, also from a GPU), counters,
+        and plain hyperparameters.
+        """
+        self.check_finite()
         state: dict[str, dict[str, Any]] = {}
         for key, name, view in self._state_views():
-            state.setdefault(key, {})[name] = view.copy()
+            state.setdefault(key, {})[name] = on_host(view)
         return {
             "optimizer": self.kind(),
             "steps": self.steps,
             "updates": {name: n for slab in self._slabs for name, n in zip(slab.names, slab.updates, strict=True)},
             "hyper": [
-                {k: resolved(k, g[k], self.steps) for k in self.hyperparameters() if not scheduled(g[k])}
+                {k: as_plain(resolved(k, g[k], self.steps)) for k in self.hyperparameters() if not scheduled(g[k])}
                 for g in self.param_groups
             ],
             "state": state,
@@ -375,7 +471,7 @@ class Optimizer:
             if view.shape != shape:
                 raise ValueError(f"{key} of {name!r}: this optimizer has shape {view.shape}, the state {shape}")
         for which, view in views.items():
-            view[...] = values[which]
+            view[...] = np.asarray(values[which], like=view)
         for slab in self._slabs:
             slab.updates = [int(saved["updates"][name]) for name in slab.names]
         for group, hyper in zip(self.param_groups, saved["hyper"], strict=True):

@@ -124,7 +124,7 @@ class AdaptiveClip:
     length. `eps` lets units move whose weights start at 0. Returns None.
 
     A unit is a column of a weight matrix [..., in, out]. As in the authors' code, a vector (or a matrix of one row) is
-    one unit: so is a bias. The paper leaves the last layer unclipped.
+    one unit: so is a bias. The paper leaves the last layer unclipped. `replicas` is as in ClipNorm.
 
     >>> w, g = np.array([[3.0, 0.0], [4.0, 0.0]]), np.ones((2, 2))
     >>> AdaptiveClip(ratio=0.1)([(w, g)])
@@ -134,6 +134,7 @@ class AdaptiveClip:
 
     ratio: Length = 0.01
     eps: Length = 1e-3
+    replicas: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -141,7 +142,8 @@ class AdaptiveClip:
     @np.errstate(all="ignore")
     def __call__(self, pairs: Pairs) -> None:
         for w, g in pairs:
-            axis = None if g.ndim < 2 else -2 if g.shape[-2] != 1 else (-2, -1)
+            matrix = g.ndim - self.replicas >= 2
+            axis: Any = (-2 if g.shape[-2] != 1 else (-2, -1)) if matrix else _own_axes(g, self.replicas)
             size, norm = (np.sqrt(sum_of_squares(x, axis=axis, keepdims=True)) for x in (w, g))
             shorten(g, norm, self.ratio * np.maximum(size, self.eps))
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from optimizers.replicas import PerReplica
+
 NOT_GIVEN = inspect.Parameter.empty  # the default of a hyperparameter that has none
 
 # Where each hyperparameter must lie; a square bracket is an end that it may be itself.
@@ -29,11 +31,12 @@ RANGES = {
     "step_sizes": ("(", 0, math.inf, ")"),
     "ns_steps": ("[", 1, 100, ")"),
 }
+ANY_NUMBER = ("(", -math.inf, math.inf, ")")
 WHOLE = ("ns_steps",)  # no fractions
 
 
 def resolved(key: str, value: Any, k: int) -> Any:
-    """The hyperparameter after k steps (schedules are called), checked."""
+    """The hyperparameter after k steps (schedules are called), checked: a float, or a PerReplica of one for each."""
     if callable(value):
         value = value(k)
     if isinstance(value, tuple | list):
@@ -41,14 +44,41 @@ def resolved(key: str, value: Any, k: int) -> Any:
     if isinstance(value, bool) and key not in RANGES:
         return value
     if isinstance(value, bool) or not isinstance(value, Real):
+        if isinstance(value, PerReplica | np.ndarray):
+            return _resolved_array(key, value)
         raise TypeError(f"{key} must be a number or a schedule, got {value!r}")
     x = float(value)
-    opening, least, most, closing = RANGES.get(key, ("(", -math.inf, math.inf, ")"))
-    if not (least < x < most or (opening == "[" and x == least) or (closing == "]" and x == most)):
-        raise ValueError(f"{key} must lie in {opening}{least}, {most}{closing}, got {value!r}")
+    _, least, most, _ = RANGES.get(key, ANY_NUMBER)
+    if not (least < x < most or _in_range(key, x)):  # quick: few numbers are at an end
+        raise ValueError(f"{key} must lie in {range_of(key)}, got {value!r}")
     if key in WHOLE and not x.is_integer():
         raise ValueError(f"{key} must be a whole number, got {value!r}")
     return x  # not a NumPy float64, which would turn float32 arithmetic into float64
+
+
+def _resolved_array(key: str, value: Any) -> PerReplica:
+    """An array of hyperparameters, one for each replica, checked."""
+    x = value.values if isinstance(value, PerReplica) else value
+    if x.ndim != 1 or x.dtype.kind not in "fiu" or not x.size or key in WHOLE:
+        more = "" if key in WHOLE else ", or an array of one number for each replica"
+        raise TypeError(f"{key} must be a number or a schedule{more}; got an array of shape {x.shape} and dtype {x.dtype}")
+    x = x.astype(float)
+    wrong = np.flatnonzero(~_in_range(key, x))
+    if wrong.size:
+        raise ValueError(f"{key} must lie in {range_of(key)}, got {x[wrong[0]]} for replica {wrong[0]}")
+    return PerReplica(x)
+
+
+def _in_range(key: str, x: Any) -> Any:
+    """Whether a number, or each of an array, is what this hyperparameter may be."""
+    opening, least, most, closing = RANGES.get(key, ANY_NUMBER)
+    return (least < x) & (x < most) | (opening == "[") & (x == least) | (closing == "]") & (x == most)
+
+
+def range_of(key: str) -> str:
+    """Where this hyperparameter must lie, in words."""
+    opening, least, most, closing = RANGES.get(key, ANY_NUMBER)
+    return f"{opening}{least}, {most}{closing}"
 
 
 def scheduled(value: Any) -> bool:

@@ -144,7 +144,7 @@ class Objective:
             return f"the loss is {place.value}"
         for slab in self.slabs:
             if not all_finite(slab.grad):
-                return "the gradient of {!r} has a {}".format(*next(slab.nonfinite()))
+                return "the gradient of {!r} has {}".format(*next(slab.nonfinite()))
         return ""
 
 
@@ -293,9 +293,6 @@ class LBFGS(Optimizer):
             self.evaluations += limit - objective.left
         self._count(objective, end, has_gradient)
         return start.loss
-
-    def begin(self) -> Any:
-        raise TypeError(_NO_CLOSURE)  # for what is around an optimizer and takes its step in parts
 
     def _descend(self, objective: Objective, here: Place, lr: float) -> Place:
         """The place after up to max_iter iterations; a faulty one if there was no other to go to."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from optimizers.base import Optimizer
+from optimizers.slab import one_net
 
 
 class Muon(Optimizer):
@@ -34,9 +35,10 @@ class Muon(Optimizer):
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         for name, p in zip(group["names"], group["params"], strict=True):
-            if p.data.ndim < 2:
+            shape = one_net(p, self.replicas).shape
+            if len(shape) < 2:
                 raise ValueError(
-                    f"Muon moves matrices, and {name!r} has shape {p.data.shape}: give the parameters with fewer than two "
+                    f"Muon moves matrices, and {name!r} has shape {shape}: give the parameters with fewer than two "
                     "axes to an optimizer of their own, such as AdamW"
                 )
         return self.state

@@ -167,7 +167,10 @@ def no_decay_bias(named_parameters: Iterable, weight_decay: Any = None) -> list[
     for item in named_parameters:
         if not (isinstance(item, tuple) and len(item) == 2 and hasattr(item[1], "grad")):
             raise TypeError(_PAIRS + f"got {type(item).__name__} among them")
-        (weights if weights_only(item[0], item[1].data) else others).append(item)
+        name, p = item
+        of_one_net = getattr(p, "alone", None)  # the shape of a bias, where it counts replicas (slab.one_net)
+        data = p.data if of_one_net is None else p.data[0].reshape(of_one_net)
+        (weights if weights_only(name, data) else others).append(item)
     if not (weights or others):
         raise ValueError("no_decay_bias: there are no parameters (was a generator used up, or does the model have none?)")
     decay = {} if weight_decay is None else {"weight_decay": weight_decay}

@@ -32,8 +32,8 @@ class MaxNorm(Selective):
 
     limit: above 0.
     axis: the axis along which a unit's incoming weights lie, -2 for weights [..., in, out].
-    only: which parameters, as in penalties.py. Those with fewer than two axes, biases, are never touched; biases of many
-    nets side by side, [replicas, 1, out], look like weights and need a filter by name.
+    only: which parameters, as in penalties.py. Those with fewer than two axes, biases, are never touched; nor are those of
+    many nets side by side, [replicas, 1, out], if the optimizer has a rate for each.
 
     >>> w = np.array([[3.0, 0.6], [4.0, 0.8]])
     >>> MaxNorm(2.0)(w)

@@ -2,8 +2,8 @@
 
 `schedule(k)` is the value used by the step after k steps have been taken; the first step sees k = 0. There is nothing to
 step, so nothing can be stepped in the wrong order, and resuming needs one integer. Past its end a schedule holds its last
-value. `a >> b` runs a to its end and then b from its beginning; `a * b` multiplies. cycles.py has the schedules that rise
-and fall.
+value. `a >> b` runs a to its end and then b from its beginning; `a * b` multiplies, and so does `a * rates` by an array
+of rates, one for each of many nets. cycles.py has the schedules that rise and fall.
 
 >>> lr = Warmup(4) >> Cosine(0.1, 4)
 >>> [round(v, 3) for v in lr.values(9)]
@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from optimizers.kinds import Length, NonNegative, Positive, Share, check_fields, checked
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 class Schedule:
     """Base of all schedules: a subclass defines `__call__(k)`, and `steps` if it comes to an end."""
 
+    __array_ufunc__ = None  # rates * schedule is for us to answer, not for NumPy, element by element
     steps: float = math.inf  # after so many steps the value no longer changes
     is_factor = False  # not a value of its own, but a factor of what follows it in a join (Warmup)
 
@@ -49,7 +52,7 @@ class Schedule:
             raise TypeError(f"{self!r} >> {then!r}: join schedules, for example >> Constant({then!r})")
         return Join(self, then)
 
-    def __mul__(self, other: Schedule | float) -> Product:
+    def __mul__(self, other: Any) -> Product:
         return Product(self, other if isinstance(other, Schedule) else Constant(other))
 
     __rmul__ = __mul__
@@ -71,10 +74,19 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same value always (or for `steps` steps, when something is to follow)."""
+    """The same value always (or for `steps` steps, when something is to follow); or an array, one for each of many nets."""
 
     value: NonNegative
     steps: Length = math.inf
+
+    def __post_init__(self) -> None:
+        value: Any = self.value
+        if isinstance(value, np.ndarray) and value.ndim == 1:  # the optimizer looks at each (replicas.py)
+            object.__setattr__(self, "value", 0.0)
+            super().__post_init__()
+            object.__setattr__(self, "value", value.copy())
+        else:
+            super().__post_init__()
 
     def __call__(self, k: int) -> float:
         return self.value

@@ -2,6 +2,8 @@
 
 Each parameter's `.data` and `.grad` become views of it. What a step needs to know of them is here: which have a gradient,
 how often each was updated, and in which slices to walk them.
+
+Of one net these arrays are flat, [P]. Of R nets trained side by side (replicas.py) they are [R, P], a row for each.
 """
 
 from __future__ import annotations
@@ -20,20 +22,26 @@ SLICE = 131_072
 class Slab:
     """Parameters of one group, dtype and device, side by side in one array per quantity (data, grad, each state)."""
 
-    def __init__(self, group: dict[str, Any], members: list[tuple[str, Any]], state: tuple[str, ...]):
+    def __init__(
+        self, group: dict[str, Any], members: list[tuple[str, Any]], state: tuple[str, ...], replicas: int | None = None
+    ):
         self.group = group
         name, first = members[0]  # the others are of its kind: _alike
+        shown = one_net(first, replicas)
         penalty, projection = group["penalty"], group["projection"]
-        self.filtered = penalty if penalty is not None and penalty.applies(name, first.data) else None
+        self.filtered = penalty if penalty is not None and penalty.applies(name, shown) else None
         self.penalty = self.filtered  # with the strengths of this step, if they are schedules
-        self.projection = projection if projection is not None and projection.applies(name, first.data) else None
+        self.projection = projection if projection is not None and projection.applies(name, shown) else None
         self.names = [name for name, _ in members]
         self.params = [p for _, p in members]
-        self.data = np.concatenate([p.data.ravel() for p in self.params])
+        rows = () if replicas is None else (replicas,)
+        self.replicas = replicas
+        self.data = np.concatenate([p.data.reshape(*rows, -1) for p in self.params], axis=-1)
         self.grad = np.zeros_like(self.data)
         self.state = {key: np.zeros_like(self.data) for key in state}
         self.updates = [0] * len(self.params)
-        ends = np.cumsum([p.data.size for p in self.params]).tolist()
+        self.frozen: tuple[Any, Any] | None = None  # (rows, their data) of the replicas that no longer move
+        ends = np.cumsum([p.data.size // (replicas or 1) for p in self.params]).tolist()
         self.spans = list(zip([0, *ends[:-1]], ends, strict=True))
         self.shapes = [p.data.shape for p in self.params]
         self.given: dict[str, Any] | None = None
@@ -60,16 +68,16 @@ class Slab:
         self._bind()
 
     def views_of(self, array: Any) -> Iterator[tuple[str, Any]]:
-        """Each parameter's name and its part of a flat array, in the parameter's shape."""
+        """Each parameter's name and its part of an array such as `data`, in the parameter's shape."""
         for name, (a, b), shape in zip(self.names, self.spans, self.shapes, strict=True):
-            yield name, array[a:b].reshape(shape)
+            yield name, array[..., a:b].reshape(shape)
 
     def runs(self) -> list[tuple[int, int, int]]:
         """The stretches (start, stop, t) whose parameters have a gradient and make their t-th update now."""
         if all(p.grad is grad and p.data is data for p, data, grad in self.views):
             first = self.updates[0]
             if self.updates.count(first) == len(self.updates):  # nearly always: all of it, in one stretch
-                return [(0, self.data.size, first + 1)]
+                return [(0, self.data.shape[-1], first + 1)]
         runs: list[tuple[int, int, int]] = []
         for i, (p, data, grad) in enumerate(self.views):
             if p.data is not data:
@@ -92,12 +100,15 @@ class Slab:
             if whole:
                 for (a, b), shape in zip(self.spans, self.shapes, strict=True):
                     if start <= a and b <= stop:
-                        yield tuple(array[a:b].reshape(shape) for array in arrays), t
+                        yield tuple(array[..., a:b].reshape(shape) for array in arrays), t
             else:
-                length = max(1, SLICE // self.data.dtype.itemsize)
+                length = max(1, SLICE // self.data.dtype.itemsize // (self.replicas or 1))
+                if not isinstance(self.data, np.ndarray):  # on a GPU every slice would be a launch for each operation
+                    length = stop - start
                 for a in range(start, stop, length):
                     part = slice(a, min(a + length, stop))
-                    yield tuple(array[part] for array in arrays), t
+                    index = part if self.replicas is None else (slice(None), part)
+                    yield tuple(array[index] for array in arrays), t
 
     def pairs(self, runs: list[tuple[int, int, int]]) -> Iterator[tuple[Any, Any]]:
         """(data, gradient) of each parameter that moves in this step."""
@@ -105,9 +116,15 @@ class Slab:
             if any(start <= a and b <= stop for start, stop, _ in runs):
                 yield data, grad
 
+    def nets(self, runs: list[tuple[int, int, int]]) -> Iterator[Any]:
+        """The data of each parameter that moves in this step; if there are replicas, of each net by itself."""
+        for p, (a, b) in zip(self.params, self.spans, strict=True):
+            if any(start <= a and b <= stop for start, stop, _ in runs):
+                yield from (one_net(p, self.replicas, r) for r in range(self.replicas or 1))
+
     def count(self, runs: list[tuple[int, int, int]]) -> None:
         """Note the updates made."""
-        if len(runs) == 1 and runs[0][:2] == (0, self.data.size):
+        if len(runs) == 1 and runs[0][:2] == (0, self.data.shape[-1]):
             self.updates = [n + 1 for n in self.updates]
         else:
             self.updates = [
@@ -125,6 +142,15 @@ class Slab:
         for name, (p, _, grad) in zip(self.names, self.views, strict=True):
             if p.grad is not None and not np.isfinite(grad).all():
                 yield name, "a nan" if bool(np.isnan(grad).any()) else "an infinity"
+
+    def freeze(self, rows: list[int]) -> None:
+        """Let these replicas stay where they are from now on, whatever a step does to their rows."""
+        self.frozen = (rows, self.data[rows])  # those that were frozen before have not moved
+
+    def restore_frozen(self) -> None:
+        """Undo what a step did to the frozen rows."""
+        rows, data = self.frozen  # type: ignore[misc]
+        self.data[rows] = data
 
     def take_back(self) -> None:
         """Take back what the user put in the place of our views since the last step."""
@@ -155,10 +181,18 @@ class Slab:
         np.copyto(grad, p.grad, casting="unsafe")
 
 
-def alike(named: list[tuple[str, Any]], *filters: Any) -> Iterable[list[tuple[str, Any]]]:
+def alike(named: list[tuple[str, Any]], replicas: int | None, *filters: Any) -> Iterable[list[tuple[str, Any]]]:
     """The parameters, split by kind of array, dtype and what a penalty and a projection say of them."""
     kinds: dict[Any, list[tuple[str, Any]]] = {}
     for name, p in named:
-        chosen = tuple(f is not None and f.applies(name, p.data) for f in filters)
+        chosen = tuple(f is not None and f.applies(name, one_net(p, replicas)) for f in filters)
         kinds.setdefault((type(p.data), p.data.dtype, chosen), []).append((name, p))
     return kinds.values()
+
+
+def one_net(p: Any, replicas: int | None, r: int = 0) -> Any:
+    """The data of a parameter; if there are replicas, that of net r, in the shape that it would have alone."""
+    if replicas is None:
+        return p.data
+    shape = getattr(p, "alone", None)
+    return p.data[r] if shape is None else p.data[r].reshape(shape)

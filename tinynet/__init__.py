@@ -9,7 +9,7 @@ import optimizers
 from tinynet import datasets, functional, preprocessing
 from tinynet.anomaly import detect_anomaly
 from tinynet.autodiff import grad, gradients, hessian, hvp, jacobian, jvp, value_and_grad, vjp
-from tinynet.backend import DeviceError, get_default_dtype, set_default_dtype
+from tinynet.backend import DeviceError, DeviceMemoryError, get_default_dtype, set_default_dtype, use_device
 from tinynet.capture import CaptureWarning, capture
 from tinynet.drawing import draw_graph
 from tinynet.functional import (
@@ -54,6 +54,7 @@ __all__ = [
     "CaptureWarning",
     "ChangedArrayError",
     "DeviceError",
+    "DeviceMemoryError",
     "Dropout",
     "GradcheckError",
     "GraphReleasedError",
@@ -98,6 +99,7 @@ __all__ = [
     "set_default_dtype",
     "sigmoid",
     "softmax",
+    "use_device",
     "value_and_grad",
     "vjp",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.backend import as_array, get_default_dtype
+from tinynet.backend import as_array, get_default_dtype, same_device
 from tinynet.graph import ancestors, is_recording, pull_back, source
 from tinynet.messages import ShapeError
 from tinynet.tensor import Tensor, attach
@@ -187,7 +187,7 @@ def jacobian(f: Callable, argnum: int = 0) -> Callable:
     def rows(*args: Any, **params: Any) -> Tensor:
         x = _variable(args[argnum])
         output = _output(f(*_replaced(args, argnum, x), **params))
-        basis = np.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
+        basis = same_device(np.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape), output)
         slopes = [_gradient_or_zeros(output, x, e) for e in basis]
         whole: Any = np.stack(slopes) if slopes else Tensor(np.zeros((0, *x.shape), x.dtype))
         return _outside(whole.reshape(output.shape + x.shape), [x])

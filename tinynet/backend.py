@@ -3,11 +3,16 @@
 The rules, layers, losses and optimizers are written in plain NumPy; CuPy arrays answer the same functions (NEP 13 and
 NEP 18), so an array's type *is* its device and there is nothing to switch. What is left for this file: making arrays out
 of what a user passes in, and carrying them from one device to the other, with errors that say what is missing.
+
+No operation moves an array by itself: `to_device` and what is made of it (Tensor.to, Module.to, fit) are the only ways.
+Random numbers are drawn by NumPy on the host, so that a seed means the same everywhere.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,10 +20,15 @@ import numpy as np
 Array = Any  # numpy.ndarray, cupy.ndarray, or any other type that answers NumPy's functions
 
 _default_dtype: np.dtype = np.dtype(np.float32)
+_default_device = "cpu"
 
 
 class DeviceError(RuntimeError):
     """A device was asked for that cannot be used here; the message says what to do."""
+
+
+class DeviceMemoryError(DeviceError):
+    """The memory of the GPU is full; the message says how many bytes were asked for, and what needs fewer."""
 
 
 def set_default_dtype(dtype: Any) -> None:
@@ -79,23 +89,119 @@ def _first_leaf(value: Any) -> Any:
     return value
 
 
-def device_of(array: Array) -> str:
-    """ "cuda" for CuPy's arrays, "cpu" for all others."""
-    return "cuda" if type(array).__module__.partition(".")[0] == "cupy" else "cpu"
+# Devices ----------------------------------------------------------------------------------------------------------------
+
+
+class use_device:
+    """From now on new tensors, parameters and data sets are on this device: `use_device("cuda")`, or for a while,
+    `with use_device("cuda"): ...`.
+
+    device: "cpu" (at the start) or "cuda", the current GPU. DeviceError if it cannot be used here.
+
+    New is what is made of Python's numbers, by a layer, or by tinynet.datasets. An array that you give to Tensor stays
+    where it is, and so does all that is there already. The setting is one for the whole process, as the default dtype.
+
+    >>> with use_device("cpu"):
+    ...     get_default_device()
+    'cpu'
+    """
+
+    def __init__(self, device: str):
+        global _default_device
+        check_device(device)
+        self._before = _default_device
+        _default_device = device
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        global _default_device
+        _default_device = self._before
+
+
+def get_default_device() -> str:
+    """The device of new tensors, parameters and data sets: "cpu" or "cuda"."""
+    return _default_device
+
+
+def placed(array: Array) -> Array:
+    """A new array, made on the host, on the default device."""
+    return to_device(array, _default_device)
+
+
+def check_device(device: str) -> None:
+    """Raise DeviceError if it is no device, or one that cannot be used here."""
+    if device not in ("cpu", "cuda"):
+        raise DeviceError(f"unknown device {device!r}: expected 'cpu' or 'cuda'")
+    if device == "cuda":
+        cupy()
+
+
+def device_of(array: Any) -> str:
+    """ "cuda" for CuPy's arrays and Tensors of them, "cpu" for all others."""
+    if type(array) is np.ndarray:
+        return "cpu"
+    if hasattr(array, "__record__"):  # a Tensor
+        return device_of(array.data)
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return "cuda"
+    inside = getattr(array, "value", None)  # of a traced array
+    return "cpu" if inside is None else device_of(inside)
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is an array of NumPy's or CuPy's."""
+    kind = type(value)
+    return isinstance(value, np.ndarray) or (kind.__name__ == "ndarray" and kind.__module__.partition(".")[0] == "cupy")
+
+
+def address(array: Array) -> int:
+    """Where in the memory of its device an array begins."""
+    return array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr
 
 
 def to_device(array: Array, device: str) -> Array:
     """Copy `array` to "cpu" or "cuda"; the same array if it is there already. Never falls back silently."""
-    if device not in ("cpu", "cuda"):
-        raise DeviceError(f"unknown device {device!r}: expected 'cpu' or 'cuda'")
+    check_device(device)
     if device_of(array) == device:
         return array
-    return cupy().asarray(array) if device == "cuda" else array.get()
+    if hasattr(array, "carried"):  # a traced array: every replay carries it again
+        return array.carried(to_device, device)
+    if device == "cpu":
+        return array.get()
+    with memory_explained():
+        return cupy().asarray(array)
 
 
-def same_device(array: Array, like: Array) -> Array:
+def same_device(array: Array, like: Any) -> Array:
     """`array`, made on the host, on the device of `like` (random masks and labels are drawn on the host)."""
     return to_device(array, device_of(like))
+
+
+def beside(value: Any, like: Any) -> Array:
+    """`value` as an array: numbers and lists go to the device of `like`, an array stays where it is."""
+    array = as_array(value)
+    return array if array is value else same_device(array, like)
+
+
+@contextmanager
+def memory_explained() -> Iterator[None]:
+    """Inside (or as a decorator) CuPy's error for a full memory becomes a DeviceMemoryError."""
+    try:
+        yield
+    except MemoryError as error:
+        explain_memory(error)
+        raise
+
+
+def explain_memory(error: MemoryError) -> None:
+    """Raise DeviceMemoryError if it is CuPy's error; NumPy's says all by itself."""
+    if type(error).__name__ == "OutOfMemoryError":
+        raise DeviceMemoryError(
+            f"the GPU's memory is full: {error} Take a smaller batch_size, fewer or narrower layers, float32 in place of "
+            "float64; compute what needs no gradient inside no_grad(); end other programs that use the GPU (nvidia-smi)"
+        ) from None
 
 
 @functools.cache
@@ -105,12 +211,16 @@ def cupy() -> Any:
         import cupy
     except ImportError as error:
         raise DeviceError(
-            f"device 'cuda' needs CuPy: pip install 'tinynet[cuda13]' (or 'tinynet[cuda12]' for an older driver) ({error})"
+            "device 'cuda' needs CuPy: pip install 'cupy-cuda13x[ctk]' (or 'cupy-cuda12x[ctk]' for an older driver) "
+            f"({error})"
         ) from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(f"CuPy {cupy.__version__} is installed but cannot use a GPU: {error}") from None
+        if "NoDevice" in str(error):
+            count = 0
+        else:
+            raise DeviceError(f"CuPy {cupy.__version__} is installed but cannot use a GPU: {error}") from None
     if count == 0:
         raise DeviceError("CuPy is installed but no GPU is visible (check CUDA_VISIBLE_DEVICES)")
     return cupy

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from tinynet import kernels
-from tinynet.backend import as_array
+from tinynet.backend import beside, device_of, same_device
 
 
 def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
@@ -25,8 +25,9 @@ def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
 
 
 def operands(*values: Any) -> tuple[Any, ...]:
-    """Lists as arrays; all else as it is."""
-    return tuple(as_array(v) if isinstance(v, list) else v for v in values)
+    """Lists as arrays, on the device of the others; all else as it is."""
+    like = next((v for v in values if hasattr(v, "__array_function__")), None)
+    return tuple(beside(v, like) if isinstance(v, list) else v for v in values)
 
 
 # Rearrangements -------------------------------------------------------------------------------------------------------
@@ -36,8 +37,10 @@ def rearranged(function: Callable) -> Callable:
     """`function(x, ...)`, which only picks elements of x, as one indexing of x."""
 
     def pick(x: Any, *args: Any, **params: Any) -> Any:
-        positions = np.arange(math.prod(x.shape)).reshape(x.shape)
-        return np.ravel(x)[function(positions, *args, **params)]
+        positions: Any = np.arange(math.prod(x.shape)).reshape(x.shape)
+        if any(device_of(arg) != "cpu" for arg in args):  # the order of a sort, say
+            positions = same_device(positions, x)
+        return np.ravel(x)[same_device(function(positions, *args, **params), x)]
 
     return pick
 
@@ -71,7 +74,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", **how: Any) -> Any:
     frame = np.pad(np.zeros(x.shape, x.dtype), pad_width, **how)
     widths = np.broadcast_to(pad_width, (x.ndim, 2))
     inside = tuple(slice(before, before + n) for (before, _), n in zip(widths.tolist(), x.shape, strict=True))
-    return kernels.put_back(x, inside, frame.shape) + frame
+    return kernels.put_back(x, inside, frame.shape) + same_device(frame, x)
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
@@ -250,7 +253,7 @@ def diag(x: Any, k: int = 0) -> Any:
     """The diagonal of a matrix, or the matrix with that diagonal."""
     if x.ndim == 2:
         return np.diagonal(x, k)
-    rows = np.arange(x.shape[0]) + max(-k, 0)
+    rows = same_device(np.arange(x.shape[0]) + max(-k, 0), x)
     side = x.shape[0] + abs(k)
     return kernels.put_back(x, (rows, rows + k), (side, side))
 
@@ -265,9 +268,9 @@ def triu(x: Any, k: int = 0) -> Any:
     return np.where(_below(x, k - 1), 0, x)
 
 
-def _below(x: Any, k: int) -> np.ndarray:
+def _below(x: Any, k: int) -> Any:
     """True on and below diagonal k."""
-    return np.tri(x.shape[-2], x.shape[-1], k=k, dtype=bool)
+    return same_device(np.tri(x.shape[-2], x.shape[-1], k=k, dtype=bool), x)
 
 
 def solve(a: Any, b: Any) -> Any:
@@ -312,7 +315,7 @@ def average(x: Any, axis: Any = None, weights: Any = None) -> Any:
     np.average(np.ones(x.shape), axis, np.ones(np.shape(weights)))  # raises NumPy's error for weights that do not fit
     if np.shape(weights) != x.shape:
         own = axes_of(x, axis)
-        weights = np.transpose(weights, np.argsort(own))
+        weights = np.transpose(weights, np.argsort(own).tolist())
         weights = np.reshape(weights, [n if i in own else 1 for i, n in enumerate(x.shape)])
     return np.sum(x * weights, axis=axis) / np.sum(weights, axis=axis)
 

@@ -1,7 +1,8 @@
 """Data to learn on: seeded toy problems, two small real sets that ship with the package, and the user's own files.
 
-The functions answer `(x, y)`: inputs [n, features] in the default dtype, and class numbers [n] or targets [n, 1].
-`load` finds any of them by name, or reads a CSV or NPZ file, and answers a `Dataset` that also knows its task and names.
+The functions answer `(x, y)`: inputs [n, features] in the default dtype, and class numbers [n] or targets [n, 1], on the
+default device (use_device). `load` finds any of them by name, or reads a CSV or NPZ file, and answers a `Dataset` that also
+knows its task and names; its arrays are on the host.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinynet.backend import get_default_dtype
+from tinynet.backend import get_default_dtype, placed, use_device
 from tinynet.naming import lookup
 from tinynet.readers import DataError, Dataset, read_csv, read_npz
 
@@ -72,7 +73,7 @@ def sine(n: int = 300, noise: float = 0.1, seed: int = 0) -> Pair:
     generator, _ = _labels(n, 1, noise, seed)
     x = generator.uniform(-1, 1, (n, 1))
     y = np.sin(math.pi * x) + noise * generator.standard_normal((n, 1))
-    return x.astype(get_default_dtype()), y.astype(get_default_dtype())
+    return placed(x.astype(get_default_dtype())), placed(y.astype(get_default_dtype()))
 
 
 def _labels(n: int, classes: int, noise: float, seed: int) -> tuple[np.random.Generator, np.ndarray]:
@@ -88,7 +89,8 @@ def _labels(n: int, classes: int, noise: float, seed: int) -> tuple[np.random.Ge
 
 
 def _noisy(x: np.ndarray, y: np.ndarray, noise: float, generator: np.random.Generator) -> Pair:
-    return (x + noise * generator.standard_normal(x.shape)).astype(get_default_dtype()), y.astype(np.int64)
+    x = x + noise * generator.standard_normal(x.shape)
+    return placed(x.astype(get_default_dtype())), placed(y.astype(np.int64))
 
 
 # Real -----------------------------------------------------------------------------------------------------------------
@@ -100,7 +102,8 @@ def digits() -> Pair:
     E. Alpaydin and C. Kaynak (1998), UCI Machine Learning Repository, doi 10.24432/C50P49, CC BY 4.0; see data/README.md.
     """
     with np.load(Path(__file__).parent / "data" / "digits.npz") as file:
-        return file["images"].reshape(-1, 64).astype(get_default_dtype()) / 16, file["labels"].astype(np.int64)
+        x, y = file["images"].reshape(-1, 64).astype(get_default_dtype()) / 16, file["labels"].astype(np.int64)
+    return placed(x), placed(y)
 
 
 def iris() -> Pair:
@@ -109,7 +112,8 @@ def iris() -> Pair:
     R. A. Fisher (1936), UCI Machine Learning Repository, doi 10.24432/C56C76, CC BY 4.0; see data/README.md.
     """
     with np.load(Path(__file__).parent / "data" / "iris.npz") as file:
-        return file["measurements"].astype(get_default_dtype()), file["labels"].astype(np.int64)
+        x, y = file["measurements"].astype(get_default_dtype()), file["labels"].astype(np.int64)
+    return placed(x), placed(y)
 
 
 # By name, or from a file ------------------------------------------------------------------------------------------------
@@ -147,12 +151,11 @@ def load(
     for option, value, usual in (("target", target, None), ("task", task, "auto")):
         if value != usual:
             raise DataError(f"{option} is for your own files; {name} comes with its targets")
-    if name in REAL:
-        if n is not None or noise is not None:
-            raise DataError(f"{name} is real data: it has no number of examples and no noise to choose")
-        x, y = make()
-    else:
-        x, y = make(seed=seed, **{k: v for k, v in (("n", n), ("noise", noise)) if v is not None})
+    if name in REAL and (n is not None or noise is not None):
+        raise DataError(f"{name} is real data: it has no number of examples and no noise to choose")
+    chosen = {} if name in REAL else {k: v for k, v in (("n", n), ("noise", noise), ("seed", seed)) if v is not None}
+    with use_device("cpu"):
+        x, y = make(**chosen)
     if y.dtype.kind == "f":
         return Dataset(name, x, y, "regression")
     classes = IRIS if name == "iris" else [str(c) for c in range(int(y.max()) + 1)]

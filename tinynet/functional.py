@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinynet import kernels
-from tinynet.backend import as_array, get_default_dtype, same_device
+from tinynet.backend import as_array, beside, device_of, get_default_dtype, same_device
 from tinynet.kernels import (
     elu,
     gelu,
@@ -55,7 +55,7 @@ def dropout(x: Any, p: float, generator: np.random.Generator) -> Any:
     array = plain(x)
     draw = array.draw if hasattr(array, "draw") else np.random.Generator.random  # a traced array draws again at each replay
     keep = draw(generator, x.shape, dtype=np.float32) >= p
-    mask = same_device(keep, array) * np.asarray(1 / (1 - p), dtype=x.dtype)
+    mask = same_device(keep, array) * x.dtype.type(1 / (1 - p))
     return x * mask
 
 
@@ -74,7 +74,10 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     >>> mse_loss(Tensor([1.0, 3.0]), [1.0, 1.0]).item()
     2.0
     """
-    return reduced(kernels.squared_error(prediction, same_shape("mse_loss", prediction, target)), reduction)
+    target = same_shape("mse_loss", prediction, target)
+    if reduction == "mean" and prediction.size:
+        return kernels.mean_squared_error(prediction, target)
+    return reduced(kernels.squared_error(prediction, target), reduction)
 
 
 def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -107,12 +110,13 @@ def cross_entropy(
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1), got {label_smoothing}")
     learnt = isinstance(labels, Tensor) and labels.requires_grad
-    labels = labels if learnt else as_array(plain(labels))
+    labels = labels if learnt else beside(plain(labels), logits)
     rows = labels.dtype.kind == "f"
     if rows and labels.shape != logits.shape[-labels.ndim :]:
         raise label_error(logits, labels)
     if not rows:
         labels = check_labels("cross_entropy", labels, classes)
+        refuse_other_device("cross_entropy", "labels", labels, "logits", logits)
         if labels.shape != logits.shape[:-1][-labels.ndim :]:
             raise label_error(logits, labels)
     if weight is not None:
@@ -161,7 +165,8 @@ def same_shape(loss: str, prediction: Any, target: Any) -> Any:
     if isinstance(target, Tensor) and target.requires_grad:
         array = target
     else:
-        array = as_array(plain(target))
+        array = beside(plain(target), prediction)
+        refuse_other_device(loss, "target", array, "prediction", prediction)
         if array.dtype != prediction.dtype:
             array = array.astype(prediction.dtype)
     if array.shape != prediction.shape and array.shape != prediction.shape[prediction.ndim - array.ndim :]:
@@ -184,11 +189,21 @@ def check_labels(loss: str, labels: Any, classes: int) -> Any:
     return labels
 
 
+def refuse_other_device(loss: str, name: str, array: Any, other_name: str, other: Any) -> None:
+    """Raise unless both arrays are on one device."""
+    here, there = device_of(array), device_of(other)
+    if here != there:
+        raise TypeError(f"{loss}: {name} on {here}, {other_name} on {there}: move one of them with .to(...)")
+
+
 def looked_at(check: Callable, array: Any, *of: Any) -> None:
     """Call check(array, *of), which raises if values are not what they must be.
 
-    Arrays on a GPU are checked where they are uploaded; while a step is captured, the check becomes part of it.
+    On a GPU the host would have to wait: `fit` lets the loss look at all values before. While a step is captured, the check
+    becomes part of it.
     """
+    if device_of(array) != "cpu":
+        return
     if hasattr(array, "looked_at"):
         array.looked_at(check, *of)
     elif isinstance(array, np.ndarray):

@@ -24,7 +24,7 @@ from tinynet.kernels import astype
 from tinynet.rules import Plan
 
 # Whether calls are remembered: False, True, WATCHING (remembered, and checked for nan and infinity: anomaly.py), or a Tape
-# (remembered, and written down for a replay: tracing.py)
+# (remembered, and written down for a replay: capture/tape.py)
 WATCHING = "watching"
 is_recording: ContextVar[Any] = ContextVar("is_recording", default=True)
 _order = itertools.count()
@@ -285,6 +285,8 @@ def settle(g: Any, operand: Array) -> Any:
 def undo_broadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum `g` down to `shape`: the transpose of repeating a value is adding up its copies."""
     extra = g.ndim - len(shape)
+    if g.shape[extra:] == shape:  # nearly always: a bias, which was repeated for each example
+        return g.sum(axis=tuple(range(extra)))
     repeated = [extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1]
     g = g.sum(axis=(*range(extra), *repeated))
     return g.reshape(shape) if repeated else g

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.backend import same_device
 from tinynet.rules import mT, over, rule, spread
 
 
@@ -90,14 +91,14 @@ def minors(x: Any) -> tuple:
     """The index of all minors of a matrix: x[minors(x)][..., i, j, :, :] is x without row i and column j."""
     n = x.shape[-1]
     k = np.arange(n - 1)
-    others = k + (k >= np.arange(n)[:, None])  # row i: all numbers below n but i
+    others = same_device(k + (k >= np.arange(n)[:, None]), x)  # row i: all numbers below n but i
     return (..., others[:, None, :, None], others[:, None, :])
 
 
 def checkered(g: Any) -> Any:
     """g, with the other sign where row plus column is odd."""
     k = np.arange(g.shape[-1])
-    return np.where((k + k[:, None]) % 2 == 1, -g, g)
+    return np.where(same_device((k + k[:, None]) % 2 == 1, g), -g, g)
 
 
 @kernel(lambda g, y, x: put_back(np.expand_dims(checkered(g), (-1, -2)) * cofactors(x[minors(x)]), minors(x), x.shape))
@@ -109,7 +110,7 @@ def cofactors(x: Any) -> Any:
     there are n^2 of those, so a second derivative takes n^2 times as long.
     """
     det = np.linalg.det(x)
-    singular, one = det == 0, np.eye(x.shape[-1], dtype=x.dtype, like=x)
+    singular, one = det == 0, same_device(np.eye(x.shape[-1], dtype=x.dtype), x)
     y = det[..., None, None] * mT(np.linalg.inv(np.where(singular[..., None, None], one, x)))
     u, s, v = np.linalg.svd(x[singular])
     t = np.prod(np.where(one == 1, 1, s[:, None, :]), axis=-1)
@@ -149,7 +150,7 @@ def sech_squared(x: Any) -> Any:
 rule(np.tanh, lambda g, y, x: g * sech_squared(x))
 
 
-@kernel(lambda g, y, x: g * (x > 0))
+@kernel(lambda g, y, x: g * (y > 0))  # y is positive where x is, and x need not be kept
 def relu(x: Any) -> Any:
     """max(x, 0); slope 0 at 0 (Glorot, Bordes & Bengio 2011)."""
     return np.maximum(x, 0)
@@ -224,7 +225,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
 
 def largest(x: Any, axis: Any) -> Any:
     """The largest entry along the axis; 0 where there is none."""
-    return np.max(x, axis=axis, keepdims=True) if x.size else np.sum(x, axis=axis, keepdims=True)
+    return x.max(axis=axis, keepdims=True) if x.size else x.sum(axis=axis, keepdims=True)
 
 
 def finite_max(x: Any, axis: Any) -> Any:
@@ -275,6 +276,18 @@ def squared_error(a: Any, b: Any) -> Any:
     return d * d
 
 
+def slope_of_mean_square(g: Any, d: Any) -> Any:
+    """The gradient of g * mean(d**2)."""
+    return d * (g * (2 / d.size))
+
+
+@kernel(lambda g, y, a, b: slope_of_mean_square(g, a - b), lambda g, y, a, b: slope_of_mean_square(g, b - a))
+def mean_squared_error(a: Any, b: Any) -> Any:
+    """The mean of (a - b)**2 over all elements."""
+    d = a - b
+    return (d * d).mean()
+
+
 def is_class(labels: Any, classes: int) -> Any:
     """The one-hot mask of integer labels: [..., n] -> [..., n, classes]."""
     return labels[..., None] == np.arange(classes, like=labels)
@@ -285,8 +298,8 @@ def softmax_error(logits: Any, labels: Any) -> Any:
     """softmax(logits) - one_hot(labels); for the own class as minus the sum of the others, which loses no digits."""
     e = np.exp(logits - finite_max(logits, -1))  # as in the forward pass, so that capture computes it once
     own = is_class(labels, logits.shape[-1])
-    others = np.sum(np.where(own, 0, e), axis=-1, keepdims=True)
-    return np.where(own, -others, e) / np.sum(e, axis=-1, keepdims=True)
+    others = np.where(own, 0, e).sum(axis=-1, keepdims=True)
+    return np.where(own, -others, e) / e.sum(axis=-1, keepdims=True)
 
 
 @kernel(lambda g, y, logits, labels: np.expand_dims(g, -1) * softmax_error(logits, labels))
@@ -295,9 +308,11 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
 
     Gradient: softmax(logits) - one_hot(label) (Bishop 2006, section 4.3.4).
     """
-    m, log_sum = log_of_sum(logits, -1)
-    own = np.sum(np.where(is_class(labels, logits.shape[-1]), logits, 0), axis=-1, keepdims=True)
-    return (log_sum + (m - own))[..., 0]
+    z = logits - finite_max(logits, -1)
+    own = is_class(labels, logits.shape[-1])
+    others = np.where(own, 0, np.exp(z)).sum(axis=-1, keepdims=True)
+    z = np.where(own, z, 0).sum(axis=-1, keepdims=True)
+    return (np.log1p(others + np.expm1(z)) - z)[..., 0]  # log(sum(exp(z))) - z, exact where the others are tiny
 
 
 @kernel(  # the slope is sigmoid(z) - t, written so that it keeps its digits where the two are nearly equal

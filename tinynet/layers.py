@@ -17,7 +17,7 @@ import numpy as np
 from optimizers.averaging import check_evaluable
 from optimizers.base import tracing
 from tinynet import functional as F
-from tinynet.backend import Array, as_array, get_default_dtype, same_device, to_device
+from tinynet.backend import Array, as_array, device_of, get_default_dtype, placed, same_device, to_device
 from tinynet.graph import is_recording
 from tinynet.initializers import Initializer, initializer
 from tinynet.messages import ShapeError
@@ -28,12 +28,20 @@ Seed = int | np.random.Generator | None
 
 
 class Parameter(Tensor):
-    """A Tensor that a Module owns and an optimizer moves."""
+    """A Tensor that a Module owns and an optimizer moves. It is made on the default device, whatever `data` is.
 
-    __slots__ = ()
+    `alone` is the shape that it has in one net, where its first axis counts replicas and the others are more than that.
+    """
 
-    def __init__(self, data: Any, requires_grad: bool = True, name: str | None = None):
+    __slots__ = ("alone",)
+
+    def __init__(
+        self, data: Any, requires_grad: bool = True, name: str | None = None, alone: tuple[int, ...] | None = None
+    ):
         super().__init__(data, requires_grad=requires_grad, name=name)
+        self.alone = alone
+        if device_of(self.data) == "cpu":
+            self.data = placed(self.data)
 
 
 class Module:
@@ -57,7 +65,7 @@ class Module:
 
     def __call__(self, x: Any) -> Any:
         tape = is_recording.get()
-        if hasattr(tape, "depends_on"):  # what is captured is right for this mode and these buffers (tracing.py)
+        if hasattr(tape, "depends_on"):  # what is captured is right for this mode and these buffers (capture/tape.py)
             for name in ("training", *self.buffers):
                 tape.depends_on(self, name)
         answer = self.forward(x)
@@ -202,7 +210,8 @@ def _modules_in(name: str, value: Any) -> list[tuple[str, Module]]:
 class Linear(Module):
     """y = x W + b, for x of shape [..., batch, in_features]; W is [in_features, out_features], b [out_features].
 
-    `init` is a name from initializers.py or a function; biases start at 0.
+    `init` is a name from initializers.py or a function; biases start at 0. With a list of R seeds it is R layers at once:
+    W is [R, in_features, out_features] and b [R, 1, out_features], and each has the weights of its own seed.
     """
 
     bias: Parameter | None
@@ -213,7 +222,7 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         init: str | Initializer = "auto",
-        seed: Seed = None,
+        seed: Seed | Sequence[Seed] = None,
         activation: str | None = None,
     ):
         for label, n in (("in_features", in_features), ("out_features", out_features)):
@@ -221,9 +230,15 @@ class Linear(Module):
                 raise ValueError(f"Linear: {label} must be a positive integer, got {n!r}")
         self.in_features = int(in_features)
         self.out_features = int(out_features)
-        generator = np.random.default_rng(seed)
-        self.weight = Parameter(initializer(init, activation)(generator, self.in_features, self.out_features))
-        self.bias = Parameter(np.zeros(self.out_features, get_default_dtype())) if bias else None
+        weights = initializer(init, activation)
+        if isinstance(seed, Sequence):
+            each = [weights(np.random.default_rng(s), self.in_features, self.out_features) for s in seed]
+            zeros = np.zeros((len(each), 1, self.out_features), get_default_dtype())
+            self.weight = Parameter(np.stack(each))
+            self.bias = Parameter(zeros, alone=(self.out_features,)) if bias else None
+        else:
+            self.weight = Parameter(weights(np.random.default_rng(seed), self.in_features, self.out_features))
+            self.bias = Parameter(np.zeros(self.out_features, get_default_dtype())) if bias else None
 
     def forward(self, x: Any) -> Tensor:
         x = x if hasattr(x, "shape") else Tensor(x)
@@ -261,8 +276,8 @@ class BatchNorm1d(Module):
         self.momentum = momentum
         self.weight = Parameter(np.ones(features, get_default_dtype()))
         self.bias = Parameter(np.zeros(features, get_default_dtype()))
-        self.running_mean: Array = np.zeros(features, get_default_dtype())
-        self.running_var: Array = np.ones(features, get_default_dtype())
+        self.running_mean: Array = placed(np.zeros(features, get_default_dtype()))
+        self.running_var: Array = placed(np.ones(features, get_default_dtype()))
 
     def forward(self, x: Any) -> Tensor:
         if not self.training:
@@ -328,16 +343,25 @@ def Sigmoid() -> Activation:
 
 
 class Dropout(Module):
-    """In training, each element is 0 with probability p, else divided by 1 - p; in evaluation nothing happens."""
+    """In training, each element is 0 with probability p, else divided by 1 - p; in evaluation nothing happens.
 
-    def __init__(self, p: float = 0.5, seed: Seed = None):
+    With a list of R seeds, the first axis of what comes in counts replicas, and each draws from its own seed.
+    """
+
+    def __init__(self, p: float = 0.5, seed: Seed | Sequence[Seed] = None):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p must be in [0, 1), got {p}")
         self.p = p
-        self.generator = np.random.default_rng(seed)
+        self.generator: Any = (
+            [np.random.default_rng(s) for s in seed] if isinstance(seed, Sequence) else np.random.default_rng(seed)
+        )
 
     def forward(self, x: Any) -> Any:
-        return F.dropout(x, self.p, self.generator) if self.training and self.p else x
+        if not (self.training and self.p):
+            return x
+        if not isinstance(self.generator, list):
+            return F.dropout(x, self.p, self.generator)
+        return np.stack([F.dropout(x[r], self.p, generator) for r, generator in enumerate(self.generator)])
 
     def __repr__(self) -> str:
         return f"Dropout({self.p})"
@@ -379,6 +403,18 @@ class MLP(Sequential):
     >>> model = MLP([2, 16, 1], activation="tanh", seed=0)
     >>> model(np.zeros((5, 2), np.float32)).shape
     (5, 1)
+
+    `replicas=R` is R such nets at once, trained side by side: weights [R, in, out], biases [R, 1, out]. The input is one
+    batch for all of them, [batch, inputs], or one for each, [R, batch, inputs]; the output is [R, batch, outputs]. Their
+    seeds are the list `seed`, or seed, seed + 1 ...; each net starts as MLP(sizes, seed=its seed) does, to the bit. Add the
+    losses up in a loop of your own (`fit` takes their mean), so that none sees the others, and give the optimizer one rate
+    for each (optimizers/replicas.py):
+
+    >>> models = MLP([2, 16, 1], replicas=3, seed=[5, 6, 7])
+    >>> models(np.zeros((5, 2), np.float32)).shape
+    (3, 5, 1)
+    >>> bool((models.replica(2).layers[0].weight.data == MLP([2, 16, 1], seed=7).layers[0].weight.data).all())
+    True
     """
 
     def __init__(
@@ -387,19 +423,51 @@ class MLP(Sequential):
         activation: str = "relu",
         dropout: float = 0.0,
         init: str | Initializer = "auto",
-        seed: int | None = None,
+        seed: int | Sequence[int] | None = None,
+        replicas: int | None = None,
     ):
         if not isinstance(sizes, Iterable) or len(list(sizes)) < 2:
             raise ValueError(f"MLP: sizes must list at least inputs and outputs, such as [2, 32, 2], got {sizes!r}")
-        for_weights, for_masks = np.random.SeedSequence(seed).spawn(2)
-        weights, masks = np.random.default_rng(for_weights), np.random.default_rng(for_masks)
+        self.replicas = replicas
+        self._one_net: dict[str, Any] = {"sizes": [*sizes], "activation": activation, "dropout": dropout, "init": init}
+        self._seeds = _seeds(seed, replicas)
+        streams = [np.random.SeedSequence(s).spawn(2) for s in self._seeds]
+        weights, masks = ([np.random.default_rng(stream) for stream in of] for of in zip(*streams, strict=True))
+        of_net = (lambda generators: generators[0]) if replicas is None else list
         layers: list[Module] = []
         last = len(sizes) - 2
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             hidden = i < last
-            layers.append(Linear(fan_in, fan_out, init=init, seed=weights, activation=activation if hidden else None))
+            layers.append(
+                Linear(fan_in, fan_out, init=init, seed=of_net(weights), activation=activation if hidden else None)
+            )
             if hidden:
                 layers.append(Activation(activation))
                 if dropout:
-                    layers.append(Dropout(dropout, seed=masks))
+                    layers.append(Dropout(dropout, seed=of_net(masks)))
         super().__init__(*layers)
+
+    def replica(self, r: int) -> MLP:
+        """A copy of net r, as an ordinary MLP. Its dropout, if there is any, begins anew."""
+        if self.replicas is None:
+            raise ValueError("replica: this is one net; MLP(sizes, replicas=R) makes several")
+        if not -self.replicas <= r < self.replicas:
+            raise IndexError(f"replica: there are {self.replicas} nets, 0 to {self.replicas - 1}, got {r}")
+        net = MLP(**self._one_net, seed=self._seeds[r])
+        for one, many in zip(net.parameters(), self.parameters(), strict=True):
+            one.data = many.data[r].reshape(one.shape).copy()
+        return net.train(self.training)
+
+
+def _seeds(seed: Any, replicas: int | None) -> list[int | None]:
+    """The seed of each replica, or that of the one net."""
+    given = isinstance(seed, Sequence | np.ndarray)
+    if replicas is None:
+        if given:
+            raise ValueError(f"MLP: a list of {len(seed)} seeds is for that many nets at once: pass replicas={len(seed)}")
+        return [seed]
+    if isinstance(replicas, bool) or not isinstance(replicas, int | np.integer) or replicas < 1:
+        raise ValueError(f"MLP: replicas must be a positive whole number, got {replicas!r}")
+    if given and len(seed) != replicas:
+        raise ValueError(f"MLP: {replicas} replicas need as many seeds, got {len(seed)}")
+    return list(seed) if given else [None if seed is None else seed + r for r in range(replicas)]

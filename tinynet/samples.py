@@ -273,6 +273,7 @@ SAMPLES: dict[Callable, list[Sample]] = {
     kernels.softmax: [(kernels.softmax, a), (lambda x: kernels.softmax(x, axis=0), a)],
     kernels.log_softmax: [(kernels.log_softmax, a), (lambda x: kernels.log_softmax(x, axis=0), a)],
     kernels.logsumexp: [(kernels.logsumexp, a), (lambda x: kernels.logsumexp(x, axis=0, keepdims=True), a)],
+    kernels.mean_squared_error: [(kernels.mean_squared_error, a, b), (kernels.mean_squared_error, column, row)],
     kernels.squared_error: [(kernels.squared_error, a, b), (kernels.squared_error, column, row)],
     kernels.softmax_error: [(lambda z: kernels.softmax_error(z, labels), a)],
     kernels.softmax_cross_entropy: [

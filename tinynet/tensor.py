@@ -13,7 +13,7 @@ import numpy as np
 
 from tinynet import kernels
 from tinynet.anomaly import watch
-from tinynet.backend import Array, as_array, device_of, to_device
+from tinynet.backend import Array, as_array, beside, device_of, explain_memory, placed, same_device, to_device
 from tinynet.compositions import COMPOSED, matmul
 from tinynet.graph import WATCHING, Node, is_recording, pull_back
 from tinynet.messages import (
@@ -31,8 +31,9 @@ from tinynet.rules import PLAIN, RULES, Plan
 class Tensor:
     """An array with a gradient: `Tensor(data, requires_grad=False, dtype=None, name=None)`.
 
-    `data` may be an array (kept, not copied, with its dtype), a number, or a nested list; lists of Python floats become
-    the default dtype (float32). `.data` and `.grad` are plain arrays. Only floating-point data can require a gradient.
+    `data` may be an array (kept, not copied, with its dtype and on its device), a number, or a nested list; lists of Python
+    floats become the default dtype (float32), and are put on the default device (use_device). `.data` and `.grad` are
+    plain arrays. Only floating-point data can require a gradient.
 
     While a graph needs an array for its backward pass, that array is read-only, yours included: writing into it would
     make the gradient silently wrong. It can be written to again once backward() is done or the result is forgotten.
@@ -47,7 +48,9 @@ class Tensor:
     __slots__ = ("__weakref__", "data", "grad", "grad_buffer", "name", "node", "requires_grad", "version")
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
-        self.data: Array = as_array(data.data if isinstance(data, Tensor) else data, dtype)
+        value = data.data if isinstance(data, Tensor) else data
+        array = as_array(value, dtype)
+        self.data: Array = array if hasattr(value, "__array_function__") else placed(array)
         if self.data.dtype.kind == "c":
             raise TypeError(f"tinynet computes with real numbers, got {self.data.dtype}: take the real and imaginary parts")
         if requires_grad and self.data.dtype.kind != "f":
@@ -90,6 +93,7 @@ class Tensor:
     def __repr__(self) -> str:
         body = np.array2string(self.numpy(), separator=", ", prefix="Tensor(")
         kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
+        kind += "" if self.device == "cpu" else f", device={self.device!r}"
         made = f", by={self.node.function.__name__}" if self.node else ", requires_grad=True" * self.requires_grad
         return f"{type(self).__name__}({body}{kind}{made})"
 
@@ -114,7 +118,9 @@ class Tensor:
         """A leaf tensor with the data on "cpu" or "cuda" (the tensor itself if it is there already)."""
         if device == self.device:
             return self
-        return type(self)(to_device(self.data, device), requires_grad=self.requires_grad)
+        moved = type(self)(self.data, requires_grad=self.requires_grad, name=self.name)
+        moved.data = to_device(self.data, device)
+        return moved
 
     def tolist(self) -> Any:
         """The value as nested lists of Python numbers."""
@@ -170,8 +176,12 @@ class Tensor:
                 "backward() on a leaf: this tensor was given, not computed, so there is nothing to walk back through. Call "
                 "it on the loss that was computed from it"
             )
-        for leaf, g in pull_back(self, self._seed(grad), release=not retain_graph).items():
-            leaf.accumulate(g)
+        try:
+            for leaf, g in pull_back(self, self._seed(grad), release=not retain_graph).items():
+                leaf.accumulate(g)
+        except MemoryError as error:
+            explain_memory(error)
+            raise
 
     def _seed(self, grad: Any) -> Array:
         if grad is None:
@@ -181,9 +191,11 @@ class Tensor:
                     "reduce it (loss.mean() or loss.sum()), or pass the gradient of the same shape: backward(grad)"
                 )
             return np.ones_like(self.data)
-        grad = as_array(grad.data if isinstance(grad, Tensor) else grad, self.dtype)
+        grad = beside(plain(grad), self).astype(self.dtype, copy=False)
         if grad.shape != self.shape:
             raise ShapeError(f"backward(grad): the tensor has shape {self.shape}, the gradient {grad.shape}")
+        if device_of(grad) != self.device:
+            raise TypeError(f"backward(grad): the tensor is on {self.device}, the gradient on {device_of(grad)}")
         return grad
 
     def accumulate(self, g: Array) -> None:
@@ -281,7 +293,7 @@ class Tensor:
     # Indexing ---------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Tensor:
-        return record(_GETITEM, (self, kept_index(index)))
+        return record(_GETITEM, (self, kept_index(index, self)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
@@ -385,12 +397,19 @@ _ASTYPE = kernels.astype.__wrapped__  # type: ignore[attr-defined]
 _NO_PARAMS: dict[str, Any] = {}
 
 
-def kept_index(index: Any) -> Any:
+def kept_index(index: Any, of: Tensor) -> Any:
     """An index that stays as it is: arrays and lists in it are copied, since backward needs them too."""
     if isinstance(index, tuple):
-        return tuple(map(kept_index, index))
+        return tuple(kept_index(i, of) for i in index)
     index = plain(index)
-    return np.array(index) if isinstance(index, list | np.ndarray) else index
+    if isinstance(index, list):
+        return same_device(np.array(index), of)
+    if hasattr(index, "__array_function__") and device_of(index) != of.device:  # CuPy would upload it at every call
+        raise TypeError(
+            f"a tensor on {of.device} is indexed by an array on {device_of(index)}: make the index where the tensor is, or "
+            "move one of them with .to(...)"
+        )
+    return np.array(index) if isinstance(index, np.ndarray) else index
 
 
 def plain(value: Any) -> Any:
@@ -408,12 +427,13 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
             if arg.requires_grad:
                 mask |= bit
         elif type(arg) is list and is_operand(function, len(values)):
-            return record(function, tuple(as_array(a) if a is arg else a for a in args), params)
+            like = next(a for a in args if hasattr(a, "__array_function__"))
+            return record(function, tuple(beside(a, like) if a is arg else a for a in args), params)
         else:
             values.append(arg)
         bit += bit
     mode = is_recording.get()
-    if mode is not True and hasattr(mode, "seen"):  # a Tape (tracing.py), to which every array must be shown
+    if mode is not True and hasattr(mode, "seen"):  # a Tape (capture/tape.py), to which every array must be shown
         values = [mode.seen(value) for value in values]
         for arg in args:
             if isinstance(arg, Tensor) and arg.node is None:
@@ -422,6 +442,9 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
         y = function(*values, **params)
     except (ValueError, TypeError, IndexError) as error:
         raise explained(error, function, values) from error
+    except MemoryError as error:
+        explain_memory(error)
+        raise
     if type(y) is not np.ndarray:
         y = as_array(y)
     node = None

@@ -172,7 +172,7 @@ def _dask(address: str) -> Iterator[Executor]:
     try:
         from distributed import Client
     except ImportError:
-        raise ImportError(f"the scheduler {address!r} needs Dask: pip install 'tinynet[cluster]'") from None
+        raise ImportError(f"the scheduler {address!r} needs Dask: pip install distributed (extra: cluster)") from None
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

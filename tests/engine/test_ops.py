@@ -154,7 +154,8 @@ def binary(function, left=ANY, right=ANY, params=None, **more):
     def case(draw, x=None, y=None):
         x = numbers(draw, draw(shapes()), left) if x is None else x
         y = numbers(draw, partner(draw, x.shape), right) if y is None else y
-        return [x, y], params(draw, x, y) if params else {}
+        kw = params(draw, x, y) if params else {}
+        return None if kw is None else ([x, y], kw)
 
     op(function, case, arity=2, domains=(left, right), **more)
 
@@ -876,6 +877,11 @@ unary(
     reference=lambda x, axis=-1, keepdims=False: np.log(np.sum(np.exp(x), axis=axis, keepdims=keepdims)),
 )  # fmt: skip
 binary(kernels.squared_error, reference=lambda x, y: (x - y) ** 2)
+binary(
+    kernels.mean_squared_error,
+    params=lambda draw, x, y: {} if (x - y).size else None,  # there is no mean of nothing
+    reference=lambda x, y: np.mean((x - y) ** 2),
+)
 binary(
     kernels.sigmoid_cross_entropy, right=Domain(0.1, 0.9, signed=False, limit=1.0),
     reference=lambda z, t: -t * np.log(logistic(z)) - (1 - t) * np.log(1 - logistic(z)),

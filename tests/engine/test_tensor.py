@@ -183,7 +183,7 @@ def test_cuda_without_cupy_is_an_error_not_a_fallback(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "cupy", None)  # as if it were not installed
     backend.cupy.cache_clear()
-    with pytest.raises(tn.DeviceError, match=r"device 'cuda' needs CuPy: pip install 'tinynet\[cuda13\]'"):
+    with pytest.raises(tn.DeviceError, match=r"device 'cuda' needs CuPy: pip install 'cupy-cuda13x\[ctk\]'"):
         recorded(2).to("cuda")
     with pytest.raises(tn.DeviceError, match="needs CuPy"):
         tn.MLP([2, 2]).to("cuda")

@@ -197,7 +197,9 @@ CHANGES: dict[str, Callable] = {
     "minus": lambda d, operand: -d,
     "first copy": lambda d, operand: first_copy(d, operand.shape),
 }
-BROADCASTING = {"where", "linear", "matmul", "solve", "squared_error", "sigmoid_cross_entropy", "broadcast_to", "clip"}
+BROADCASTING = {
+    "where", "linear", "matmul", "solve", "squared_error", "mean_squared_error", "sigmoid_cross_entropy", "broadcast_to", "clip",
+}  # fmt: skip
 
 
 def rule_mutants() -> list[RuleMutant]:

@@ -333,7 +333,7 @@ def test_zero_grad_forgets_the_gradients():
     assert [p.grad for p in ps] == [None, None]
 
 
-@pytest.mark.parametrize(("bad", "word"), [(np.nan, "nan"), (np.inf, "infinity"), (-np.inf, "infinity")])
+@pytest.mark.parametrize(("bad", "word"), [(np.nan, "a nan"), (np.inf, "an infinity"), (-np.inf, "an infinity")])
 def test_nonfinite_raises_with_the_name_and_changes_nothing(bad, word):
     good, ill = random_parameters((3,), (2, 2))
     opt = Adam([("good", good), ("ill", ill)])
@@ -341,7 +341,7 @@ def test_nonfinite_raises_with_the_name_and_changes_nothing(bad, word):
     before, state = bits([good, ill]), pickle.dumps(opt.state_dict())
     good.grad, ill.grad = np.ones(3), np.ones((2, 2))
     ill.grad[1, 0] = bad
-    with pytest.raises(NonfiniteGradientError, match=f"'ill' has a {word} at step 3; nothing was changed.*on_nonfinite"):
+    with pytest.raises(NonfiniteGradientError, match=f"'ill' has {word} at step 3; nothing was changed.*on_nonfinite"):
         opt.step()
     assert bits([good, ill]) == before
     assert pickle.dumps(opt.state_dict()) == state

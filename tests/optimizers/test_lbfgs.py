@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import optimizers.line_search
-from optimizers import EMA, L1, L2, ElasticNet, NonfiniteGradientError
+from optimizers import L1, L2, ElasticNet, NonfiniteGradientError
 from optimizers.clipping import ClipNorm
 from optimizers.landscapes import LANDSCAPES, Landscape, beale, himmelblau, quadratic, rosenbrock, saddle
 from optimizers.lbfgs import LBFGS, Place, two_loop
@@ -782,7 +782,7 @@ def test_trials_where_there_is_no_loss_are_stepped_back_from():
         (math.inf, [1.0, 1.0], "the loss is inf at step 1; nothing was changed"),
         (-math.inf, [1.0, 1.0], "the loss is -inf at step 1"),
         (1.0, [math.nan, 1.0], "the gradient of 'ill' has a nan at step 1; nothing was changed"),
-        (1.0, [1.0, math.inf], "the gradient of 'ill' has a infinity at step 1"),
+        (1.0, [1.0, math.inf], "the gradient of 'ill' has an infinity at step 1"),
     ],
 )
 def test_a_start_that_is_not_finite_raises_and_names_it(value, gradient, message):
@@ -1289,11 +1289,6 @@ def test_an_error_inside_the_closure_is_not_taken_for_a_wrong_answer():
 
     with pytest.raises(ValueError, match="^the user's own$"):
         LBFGS([P()]).step(closure)
-
-
-def test_what_is_around_it_cannot_take_its_step_in_parts():
-    with pytest.raises(TypeError, match="LBFGS needs the loss several times"):
-        EMA(LBFGS([P()])).step()
 
 
 # With the engine ------------------------------------------------------------------------------------------------------
