@@ -17,9 +17,8 @@ WANTED = {
 for name, (settings, pictures) in WANTED.items():
     experiment = Experiment(settings)
     run = experiment.train()
-    run.meta["name"] = name
     with tempfile.TemporaryDirectory() as folder:
         for path in experiment.draw(run, Path(folder)):
             if path.name in pictures:
                 path.replace(HERE / pictures[path.name])
-    print(name, experiment.judge())
+    print(name, run.meta["test"])

@@ -28,7 +28,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from monitor import store
+from monitor import per_example, store
 from monitor.histograms import Histogram
 from monitor.run import Run as Run
 from monitor.run import load_runs as load_runs
@@ -112,6 +112,8 @@ class Recorder:
         self._unreadable = 0  # lines that earlier segments left half written
         self._events: list[dict[str, Any]] = events
         self._pictures: dict[str, bytes] = {}  # figures of a run in memory
+        self._losses: list[np.ndarray] = []  # rows of val_loss.npy of a run in memory
+        self._keeps_losses = True  # no more once one did not fit
         self._sinks = sinks
         self._descriptor = descriptor
         self._close = weakref.finalize(self, os.close, descriptor) if descriptor is not None else None
@@ -132,7 +134,7 @@ class Recorder:
         self.event("step", self._counted + 1 if step is None else step, scalars)
 
     def event(self, kind: str, step: int, data: Mapping[str, Any], epoch: float | None = None, counts: bool = True) -> None:
-        """Append one event; kinds: start step eval layer histogram figure finding note checkpoint stop.
+        """Append one event; kinds: start step eval layer histogram val_loss figure finding note checkpoint stop.
 
         With counts=False the steps of a log() without one go on as if this had not been recorded.
         """
@@ -190,8 +192,38 @@ class Recorder:
             file = store.add_file(self.path / "figures", f"{store.folder_name(name)[:100]}-{step:08d}", ".png", png)
         self.event("figure", step, {"name": str(name), "file": file, "caption": str(caption)}, counts=False)
 
+    def log_val_losses(self, losses: Any, step: int | None = None) -> None:
+        """Keep the validation loss of every example, [n], at the last step if none is given: what paired tests need.
+
+        It goes as float32 into val_loss.npy, for `Run.val_losses`. Of more than 10,000 examples every second is kept, or
+        every third, and so on. The examples must be the same every time, in the same order; once their number changes, or
+        the file would pass 256 MB, no more is kept, and a note says so.
+        """
+        losses = host_array(losses)
+        if losses.ndim != 1 or losses.dtype.kind not in "fiu" or not losses.size:
+            raise TypeError(f"log_val_losses: expected one loss for each example, got an array of shape {losses.shape}")
+        if not self._keeps_losses:
+            return
+        row, every = per_example.thinned(losses)
+        try:
+            number = self._add_losses(row)
+        except store.RecorderError as error:
+            self._keeps_losses = False
+            self.note(f"the losses of single examples are not kept from here on: {error}")
+            return
+        data = {"row": number, "examples": len(losses), "every": every}
+        self.event("val_loss", self.step if step is None else step, data, counts=False)
+
+    def _add_losses(self, row: np.ndarray) -> int:
+        if self.path is not None:
+            return per_example.append_row(self.path / "val_loss.npy", row)
+        if self._losses and len(self._losses[0]) != len(row):
+            raise store.RecorderError(f"the rows are of {len(self._losses[0])} examples, these are {len(row)} losses")
+        self._losses.append(row)
+        return len(self._losses) - 1
+
     def watch(self, model: Any, every: int = 10, histograms: int = 0) -> Watcher:
-        """Record the gradients, weights, updates and outputs of each layer every so many steps (watch.py says how)."""
+        """Record gradients, weights, updates and outputs of each layer, and rho, every so many steps: see watch.py."""
         self.watchers.append(Watcher(model, self, every, histograms))
         return self.watchers[-1]
 
@@ -262,7 +294,7 @@ class Recorder:
     @property
     def run(self) -> Run:
         """What was recorded so far, as a Run."""
-        return Run(self.meta, self._events, self.path, self._unreadable, self._pictures)
+        return Run(self.meta, self._events, self.path, self._unreadable, self._pictures, self._losses)
 
 
 def _scalar(name: str, value: Any) -> float | str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor import store
+from monitor import per_example, store
 from monitor.histograms import Histogram
 
 PER_SEGMENT = ("started", "ended", "status", "reason", "command", "versions", "process")  # fields of run.json
@@ -50,12 +50,14 @@ class Run:
         path: Path | None = None,
         unreadable: int = 0,
         pictures: dict[str, bytes] | None = None,
+        losses: list[np.ndarray] | None = None,
     ):
         self.meta = meta
         self.events = events
         self.path = path
         self.unreadable = unreadable
         self._pictures = pictures or {}
+        self._losses = losses or []
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> Run:
@@ -162,6 +164,31 @@ class Run:
     def last(self, name: str) -> float:
         """The last value of a series."""
         return float(self.series(name)[1][-1])
+
+    def val_losses(self, segment: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(steps, losses [steps, examples] in float32): the loss of every validation example at every evaluation.
+
+        With them, two evaluations (or two runs with the same validation data) can be compared example by example, which
+        tells far smaller differences from chance than their means do. KeyError if they were not recorded.
+        """
+        events = self.select("val_loss", segment=segment)
+        rows = self._losses if self.path is None else per_example.read_rows(self.path / "val_loss.npy")
+        whose = {
+            row: event for event in self.events if event["k"] == "val_loss" and type(row := event["d"].get("row")) is int
+        }
+        found = {}
+        for event in events:
+            row = event["d"].get("row")
+            same = all(event["d"].get(key) == events[-1]["d"].get(key) for key in ("examples", "every"))
+            if same and type(row) is int and whose[row] is event and 0 <= row < len(rows):  # else a crash took its row
+                found[event["s"]] = rows[row]
+        if not found:
+            raise KeyError(
+                f"run {self.name!r} has no losses of single examples: fit records them if it has validation data and the "
+                "loss takes reduction="
+            )
+        steps = sorted(found)
+        return np.array(steps), np.array([found[step] for step in steps])
 
     def to_pandas(self) -> Any:
         """A pandas DataFrame: one row for each step at which something was logged, one column for each series.

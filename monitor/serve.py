@@ -112,7 +112,7 @@ class Tail:
         self._offset += len(new)
         for line in filter(None, new.split(b"\n")):
             try:
-                self._events.append(store._checked(json.loads(line)))
+                self._events.append(store.parse_event(line))
             except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
                 self._unreadable += 1
 

@@ -3,6 +3,7 @@
     runs/<time>-<name>/
       run.json         what was run: config, versions, command line, process, started, ended, status
       events.jsonl     what happened: one JSON object per line, appended by a single write each
+      val_loss.npy     the validation loss of every example at every evaluation (per_example.py)
       figures/         pictures that were logged, as PNG files
       checkpoints/     step-NNNNNNNN.safetensors with step-NNNNNNNN.json; last.json and best.json say which is which
 
@@ -29,10 +30,10 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-KINDS = ("start", "step", "eval", "layer", "histogram", "figure", "finding", "note", "checkpoint", "stop")
+KINDS = ("start", "step", "eval", "layer", "histogram", "val_loss", "figure", "finding", "note", "checkpoint", "stop")
 SCALARS = ("step", "eval")  # the kinds of events whose data are numbers by name
 MEASURED = (*SCALARS, "layer", "histogram")  # what a resumed training measures anew
-REPLACED = (*MEASURED, "figure", "finding")  # what a resumed training makes obsolete
+REPLACED = (*MEASURED, "val_loss", "figure", "finding")  # what a resumed training makes obsolete
 TYPES = (("k", str), ("s", int), ("e", (int, float, str, type(None))), ("d", dict))  # what readers rely on in an event
 NONFINITE = ("nan", "inf", "-inf")
 BINARY = getattr(os, "O_BINARY", 0)  # Windows would write every line end as two bytes
@@ -94,7 +95,7 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
     events, bad = [], 0
     for line in filter(None, read_bytes(path).split(b"\n") if os.path.lexists(path) else []):  # b"": Recorder._append
         try:
-            events.append(_checked(json.loads(line)))
+            events.append(parse_event(line))
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             bad += 1
     return events, bad
@@ -112,8 +113,16 @@ def read_bytes(path: Path) -> bytes:
         raise RecorderError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
 
 
-def _checked(event: Any) -> dict[str, Any]:
-    """An event from a file, or an error if something is missing, of another type, or of a later version."""
+def parse_event(line: bytes | str) -> dict[str, Any]:
+    """The event in a line of events.jsonl, with its fields "e" and "g" even where the line leaves them out.
+
+    An error (ValueError, TypeError, AttributeError, OverflowError or RecursionError) if it is no JSON, or a field is
+    missing, of another type, or of a later version.
+
+    >>> parse_event('{"v":1,"k":"step","s":3,"d":{"lr":"inf"}}')["e"] is None
+    True
+    """
+    event = json.loads(line)
     if not all(isinstance(event.get(key), kind) for key, kind in TYPES) or event.get("v", 1) != 1:
         raise TypeError
     for number in (event["s"], event.setdefault("g", 0)):

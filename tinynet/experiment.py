@@ -167,21 +167,35 @@ class Experiment:
     # Train, judge, draw -----------------------------------------------------------------------------------------------
 
     def train(
-        self, recorder: Recorder | None = None, callbacks: Sequence[Any] = (), resume: Mapping[str, Any] | None = None
+        self,
+        recorder: Recorder | None = None,
+        callbacks: Sequence[Any] = (),
+        resume: Mapping[str, Any] | None = None,
+        watch: int | None = None,
     ) -> Run:
-        """Train, recording what was trained on what; with `resume`, go on from that checkpoint (see fit).
+        """Train, and judge on the test data, recording it all; with `resume`, go on from that checkpoint (see fit).
 
         Numbers that overflow are an error (the optimizer's, or Finite's), not a warning on every line.
+
+        watch: record the layers' gradients, updates and outputs, and rho, every so many steps, and histograms of their
+            weights and gradients ten times less often (monitor/watch.py). None for not at all.
         """
-        if recorder is not None:
-            recorder.describe(
-                layers=[repr(layer) for layer in self.model.layers],
-                parameters=sum(p.size for p in self.model.parameters()),
-                backend=self.settings.device,
-                data={"name": self.dataset.name, "shape": self.dataset.x.shape, "fingerprint": self.fingerprint()},
-            )
+        recorder = Recorder(root=None, name=self.dataset.name) if recorder is None else recorder
+        recorder.describe(
+            layers=[repr(layer) for layer in self.model.layers],
+            parameters=sum(p.size for p in self.model.parameters()),
+            backend=self.settings.device,
+            data={
+                "name": self.dataset.name,
+                "shape": self.dataset.x.shape,
+                "fingerprint": self.fingerprint(),
+                "sizes": {"test": len(self.test_data[0])},
+            },
+        )
+        if watch is not None:
+            recorder.watch(self.model, every=watch, histograms=10 * watch)
         with np.errstate(over="ignore", invalid="ignore"):
-            return fit(
+            run = fit(
                 self.model,
                 self.train_data,
                 loss=self.loss,
@@ -195,6 +209,8 @@ class Experiment:
                 seed=self.settings.seed,
                 resume=resume,
             )
+        recorder.describe(test=self.judge(), **({"confusion": self.confusion()} if self.classifies else {}))
+        return run
 
     def config(self) -> dict[str, Any]:
         """The settings as they were used, for run.json."""
@@ -239,6 +255,12 @@ class Experiment:
             "mean_absolute_error": metrics.mean_absolute_error(true, outputs),
             "baseline_mean_absolute_error": metrics.mean_absolute_error(true, np.full_like(true, np.median(true))),
         }
+
+    def confusion(self) -> dict[str, Any]:
+        """{"labels": the classes' names, "counts": how many test examples of class i (row) were taken for class j}."""
+        true, predicted = self.test_predictions()
+        counts = metrics.confusion_matrix(true, predicted, labels=range(self.dataset.outputs))
+        return {"labels": [str(name) for name in self.dataset.classes], "counts": counts}
 
     def test_predictions(self) -> tuple[np.ndarray, np.ndarray]:
         """(true classes, predicted classes) of the test data."""

@@ -6,6 +6,7 @@ step; after every epoch, see how it went. Everything else (progress, checkpoints
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +21,9 @@ from monitor.checkpoints import restore
 from monitor.metrics import METRICS, measure
 from monitor.recorder import Recorder, Run
 from tinynet import functional as F
-from tinynet.backend import as_array, same_device, to_device
+from tinynet.backend import as_array, device_of, memory_explained, same_device, to_device
 from tinynet.capture import Captured
+from tinynet.capture.surroundings import Surroundings
 from tinynet.graph import no_grad
 from tinynet.naming import lookup
 from tinynet.tensor import plain
@@ -73,6 +75,7 @@ class Training:
         self.recorder.event("eval", self.step, numbers, self.epoch)
 
 
+@memory_explained()
 def fit(
     model: Any,
     data: tuple[Any, Any],
@@ -97,6 +100,8 @@ def fit(
     trained on. The order of the data depends on `seed` and the epoch alone. Without a recorder the run stays in memory.
     A model left in evaluation mode is trained in training mode all the same, and given back as it came.
 
+    Data on another device than the model's are copied there once. On a GPU labels are looked at once, before training.
+
     The training step is captured (capture.py): the same bits in less time. A model or loss that cannot be captured is
     trained as it is, and the run has a note that says why. With capture=False every step runs as written below.
 
@@ -119,22 +124,19 @@ def fit(
     _check_optimizer(optimizer, model)
     train: tuple[Any, Any] = _like_model(model, *checked(*_pair("data", data)))
     val = _like_model(model, *checked(*_pair("validation", validation))) if validation is not None else None
+    _look_at_targets(model, loss_of, train, val)
     recorder = recorder or Recorder(root=None, name="fit")
+    _describe(recorder, train, val, loss_of)
     training = Training(model, optimizer, recorder, epochs, -(-len(train[0]) // batch_size), callbacks)
 
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        value = loss_of(model(x), y)
-        value.backward()
-        optimizer.step()
-        return value
-
+    step, again = _steps(model, loss_of, optimizer)
     train_step = Captured(step, explain=recorder.note) if capture else step
     own_run = nullcontext() if recorder.entered else recorder
     with own_run, nullcontext() if model.training else _mode(model, training=True), ExitStack() as ending:
         for callback in reversed(callbacks):  # they end in the order given, each of them whatever the others do
             ending.callback(callback.on_train_end, training)
         interrupt = ending.enter_context(interrupts_between_steps())
+        _tell_of_generators(recorder, step)
         _each(callbacks, "on_train_begin", training)
         if resume is None:
             _evaluate_epoch(training, train, val, loss_of, scores)
@@ -143,11 +145,9 @@ def fit(
         for epoch in range(training.epoch + 1, epochs + 1):
             _each(callbacks, "on_epoch_begin", training)
             _point_of(optimizer, "train")
-            _train_epoch(training, train_step, batches(*train, batch_size, seed, epoch), interrupt)
+            _train_epoch(training, train_step, again, batches(*train, batch_size, seed, epoch), interrupt)
             training.epoch = epoch
-            extra = {"train/running_loss": float(training.running_loss) / len(train[0]), "lr": optimizer.lr}
-            training.running_loss = 0.0
-            _evaluate_epoch(training, train, val, loss_of, scores, extra)
+            _evaluate_epoch(training, train, val, loss_of, scores, _read(training, len(train[0])))
             _each(callbacks, "on_epoch_end", training)
             interrupt()
             if training.stop_reason is not None:
@@ -156,29 +156,86 @@ def fit(
     return recorder.run
 
 
-def _train_epoch(training: Training, step: Callable, data: Iterator[tuple[Any, Any]], interrupt: Callable) -> None:
+def _read(training: Training, examples: int) -> dict[str, float]:
+    """The numbers of an epoch's batches. On a GPU they are waited for only now."""
+    numbers = {"train/running_loss": float(training.running_loss) / examples, "lr": training.optimizer.lr}
+    training.running_loss = 0.0
+    _point_of(training.optimizer, "check_finite")
+    return numbers
+
+
+def _steps(model: Any, loss_of: Callable, optimizer: Any) -> tuple[Callable, Callable]:
+    """One step of training on a batch, and the loss of the batch by itself, as watchers want it after the step."""
+
+    def step(x: Any, y: Any, watchers: Sequence[Any] = ()) -> Any:
+        optimizer.zero_grad()
+        value = loss_of(model(x), y)
+        value.backward()
+        for watcher in watchers:
+            watcher.gradients()  # as they are before the optimizer clips them
+        optimizer.step()
+        return value
+
+    def again(x: Any, y: Any) -> Any:
+        with no_grad():
+            return loss_of(model(x), y)
+
+    return step, again
+
+
+def _train_epoch(
+    training: Training, step: Callable, again: Callable, data: Iterator[tuple[Any, Any]], interrupt: Callable
+) -> None:
     """A step on every batch of an epoch; on those that are left, where training goes on from a checkpoint."""
-    plain_step = step.function if isinstance(step, Captured) else step
     if isinstance(step, Captured):
         step.recheck()
     done = training.step - training.epoch * training.batches
     for x, y in islice(data, done, None):
-        with watched(training.recorder, training.step + 1) as looking:
-            loss = (plain_step if looking else step)(x, y)
+        watchers = [w for w in training.recorder.watchers if w.wants(training.step + 1)]
+        loss = _watched_step(training, watchers, step, again, x, y) if watchers else step(x, y)
         training.running_loss = training.running_loss + loss.data * len(x)
         training.step += 1
         _each(training.callbacks, "on_batch_end", training)
         interrupt()
 
 
-@contextmanager
-def watched(recorder: Recorder, step: int) -> Iterator[bool]:
-    """Lets the recorder's watchers look at a step; True if one of them wants to see it, layer by layer."""
-    for watcher in recorder.watchers:
-        watcher.begin(step)
-    yield any(watcher.wants(step) for watcher in recorder.watchers)
-    for watcher in recorder.watchers:
-        watcher.end(step)
+def _watched_step(training: Training, watchers: list[Any], step: Callable, again: Callable, x: Any, y: Any) -> Any:
+    """A step that the recorder's watchers look at (monitor/watch.py). It may be replayed as ever: the layers' outputs are
+    those of the forward pass with which rho is measured, with the same masks, right after the update."""
+    number = training.step + 1
+    for watcher in watchers:
+        watcher.begin(number, outputs=False)
+    if getattr(training.optimizer, "clip", None) is not None:
+        loss = (step.function if isinstance(step, Captured) else step)(x, y, watchers)
+    else:
+        loss = step(x, y)
+    for watcher in watchers:
+        watcher.end(number, loss, lambda: again(x, y))
+    return loss
+
+
+def _describe(recorder: Recorder, train: tuple[Any, Any], val: tuple[Any, Any] | None, loss: Callable) -> None:
+    """Say in run.json how many examples there are, and what decides how much a constant answer would lose."""
+    data = recorder.meta.get("data", {})
+    sizes = {"train": len(train[1]), **({} if val is None else {"validation": len(val[1])})}
+    y = to_device(train[1], "cpu")
+    about: dict[str, Any] = {}
+    if loss is F.cross_entropy and y.dtype.kind in "iu" and y.min() >= 0:
+        about["class_counts"] = np.bincount(y.reshape(-1))
+    if loss is F.binary_cross_entropy_with_logits and y.size == len(y) and np.isin(y, (0, 1)).all():
+        about["class_counts"] = np.bincount(y.reshape(-1).astype(int), minlength=2)
+    if loss is F.mse_loss:
+        about["target_variance"] = float(np.var(y.astype(float), axis=0).mean())
+    if isinstance(data, dict):
+        recorder.describe(data={**data, "sizes": {**data.get("sizes", {}), **sizes}, **about})
+
+
+def _tell_of_generators(recorder: Recorder, step: Callable) -> None:
+    """Let the watchers know of the random generators that a training step can reach, such as one of the loss."""
+    if recorder.watchers:
+        found = list(Surroundings(step).generators())
+        for watcher in recorder.watchers:
+            watcher.draws_from(found)
 
 
 @contextmanager
@@ -208,12 +265,13 @@ def interrupts_between_steps() -> Iterator[Callable[[], None]]:
 
 def batches(x: Any, y: Any, size: int, seed: int, epoch: int) -> Iterator[tuple[Any, Any]]:
     """The data in random order, in batches; the last one may be smaller. The order is a function of (seed, epoch)."""
-    order = np.random.default_rng((seed, epoch)).permutation(len(x))
+    order = same_device(np.random.default_rng((seed, epoch)).permutation(len(x)), x)  # uploaded once, if at all
     for start in range(0, len(x), size):
-        chosen = same_device(order[start : start + size], x)
+        chosen = order[start : start + size]
         yield x[chosen], y[chosen]
 
 
+@memory_explained()
 def predict(model: Any, x: Any, batch_size: int = 1024) -> Any:
     """The model's outputs for all rows of x, in evaluation mode and without recording a graph: an array."""
     batch_size = _whole("batch_size", batch_size)
@@ -226,19 +284,33 @@ def evaluate(
     model: Any, data: tuple[Any, Any], loss: str | Callable, metrics: Sequence[str | Callable] = ()
 ) -> dict[str, float]:
     """{"loss": ..., and each metric by its name} of the model on (x, y), in evaluation mode."""
-    return _scores(model, _like_model(model, *checked(*_pair("data", data))), _loss(loss), _metrics(metrics))
+    data = _like_model(model, *checked(*_pair("data", data)))
+    _look_at_targets(model, _loss(loss), data)
+    return _scores(predict(model, data[0]), data[1], _loss(loss), _metrics(metrics))
 
 
-def _scores(model: Any, data: tuple[Any, Any], loss: Callable, metrics: dict[str, Callable]) -> dict[str, float]:
-    """What `evaluate` answers, for data that were checked before."""
-    x, y = data
-    outputs = predict(model, x)
+def _scores(outputs: Any, y: Any, loss: Callable, metrics: dict[str, Callable]) -> dict[str, float]:
+    """What `evaluate` answers, from the model's outputs."""
     with no_grad():
         scores = {"loss": float(plain(loss(outputs, y)))}
     if metrics:
         kind = OUTPUTS_ARE.get(loss, "auto")
         scores.update(measure(metrics, to_device(y, "cpu"), to_device(outputs, "cpu"), kind))
     return scores
+
+
+def _losses(outputs: Any, y: Any, loss: Callable) -> Any:
+    """The loss of every example, [n], if the loss can tell: with reduction="none", as ours do. Else None."""
+    try:
+        if "reduction" not in inspect.signature(loss).parameters:
+            return None
+        with no_grad():
+            losses = np.asarray(to_device(plain(loss(outputs, y, reduction="none")), "cpu"))
+    except Exception:  # it has a meaning of its own for the word
+        return None
+    if losses.dtype.kind != "f" or losses.shape[:1] != (len(y),):
+        return None
+    return losses.reshape(len(y), -1).mean(axis=1)  # over the numbers of one example
 
 
 @contextmanager
@@ -262,14 +334,22 @@ def _evaluate_epoch(
     extra: dict[str, float] | None = None,
 ) -> None:
     _point_of(training.optimizer, "eval")
-    numbers = {f"train/{name}": value for name, value in _scores(training.model, train, loss, metrics).items()}
-    if val is not None:
-        numbers.update((f"val/{name}", v) for name, v in _scores(training.model, val, loss, metrics).items())
+    numbers: dict[str, float] = {}
+    losses = None
+    for part, data in (("train", train), ("val", val)):
+        if data is not None:
+            outputs, y = predict(training.model, data[0]), data[1]
+            numbers.update((f"{part}/{name}", value) for name, value in _scores(outputs, y, loss, metrics).items())
+            losses = _losses(outputs, y, loss) if part == "val" else None
     training.record({**numbers, **(extra or {"lr": training.optimizer.lr})})
+    if losses is not None:
+        training.recorder.log_val_losses(losses, training.step)
 
 
 def _point_of(optimizer: Any, mode: str) -> None:
-    """Put the weights to "train" at or to "eval"uate into the parameters, if the optimizer keeps both (averaging.py)."""
+    """Put the weights to "train" at or to "eval"uate into the parameters, if the optimizer keeps both (averaging.py);
+    "check_finite" reads what it found in gradients on a GPU (deferred.py).
+    """
     if hasattr(optimizer, mode):
         getattr(optimizer, mode)()
 
@@ -353,5 +433,16 @@ def _like_model(model: Any, *arrays: Any) -> Any:
     for i, array in enumerate(arrays):
         if weight.dtype.kind == "f" and (i == 0 or array.dtype.kind == "f"):
             array = array.astype(weight.dtype, copy=False)
-        alike.append(same_device(array, weight) if isinstance(array, np.ndarray) else array)
+        alike.append(same_device(array, weight))
     return tuple(alike)
+
+
+def _look_at_targets(model: Any, loss: Callable, *data: Any) -> None:
+    """Let the loss look at all targets on the host: on a GPU it does not, since to look would be to wait in every step,
+    and CuPy takes a label that is out of range for another one.
+    """
+    for x, y in (pair for pair in data if pair is not None and device_of(pair[0]) != "cpu"):
+        if getattr(loss, "func", loss) in OUTPUTS_ARE:  # (of a functools.partial, the function)
+            with _mode(model, training=True), no_grad():
+                width = model.train(False)(x[:1]).shape[1:]
+            loss(np.zeros((len(y), *width), x.dtype), to_device(y, "cpu"))

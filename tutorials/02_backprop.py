@@ -123,11 +123,11 @@ assert tn.gradcheck(lambda t: np.log(1 + np.exp(t)), [-1.0, 0.0, 2.0], order=2)
 # ~ 1e-16/h). The best step lies between, and even it gives only about ten digits. The gradient from `backward` has all.
 
 # %%
-from monitor.pictures.curves import COLOURS, new_figure
+from monitor.pictures.style import COLOURS, canvas
 
 steps = np.logspace(-13, 0, 80)
 error = [abs((np.sin(1 + h) - np.sin(1 - h)) / (2 * h) - np.cos(1)) for h in steps]
-figure, axes = new_figure()
+figure, axes = canvas(1, 1, (5.4, 3.6))
 axes[0, 0].loglog(steps, np.maximum(error, 1e-17), ".", color=COLOURS[0])
 axes[0, 0].set(xlabel="step h", ylabel="error of the difference", title="the slope of sin at 1, by differences")
 figure.savefig(pictures / "02_backprop.png")

@@ -12,7 +12,7 @@ import numpy as np
 
 import tinynet as tn
 from monitor import plot_learning_curves
-from monitor.pictures.curves import COLOURS, new_figure
+from monitor.pictures.style import COLOURS, canvas
 from optimizers import L2, SGD, Adam
 
 pictures = Path("pictures")
@@ -103,7 +103,7 @@ assert loss[-1] > 1.2 * healthy.last("train/loss"), "too high a rate: it never g
 # | both low and together | healthy | stop, and test once on the test set |
 
 # %%
-figure, axes = new_figure(1, 3, (12, 3.4))
+figure, axes = canvas(1, 3, (8, 2.6))
 for ax, run in zip(axes.flat, (healthy, overfit, too_high), strict=True):
     for part, style, label, colour in (("train", "-", "training", COLOURS[0]), ("val", "--", "validation", COLOURS[1])):
         _, epochs, values = run.points(f"{part}/loss")

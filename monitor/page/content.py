@@ -296,6 +296,7 @@ def _finding(found: Any) -> dict[str, Any]:
         "verdict": clip(fields.get("verdict", "detected"), 200),
         "severity": clip(fields.get("severity") or "", 20),
         "steps": sorted(steps) if whole else None,
+        "message": _message(fields),
         "evidence": _facts(fields.get("evidence")),
         "causes": _sentences(fields.get("causes")),
         "advice": _sentences(fields.get("advice")),
@@ -303,12 +304,18 @@ def _finding(found: Any) -> dict[str, Any]:
     }
 
 
+def _message(fields: Mapping[str, Any]) -> str:
+    """What was found, in a sentence: its own field, or part of the evidence."""
+    evidence = fields.get("evidence")
+    message = fields.get("message") or (evidence.get("sentence") if isinstance(evidence, dict) else None)
+    return "" if message is None else _shown(message, 1000)
+
+
 def _facts(value: Any) -> list[list[str]]:
-    """Pairs of name and value; a bare value has no name."""
-    if value is None:
-        return []
+    """Pairs of name and value, without those that are not known; a bare value has no name."""
     pairs = value.items() if isinstance(value, dict) else [("", value)]
-    return [[clip(name, 60), _shown(item)] for name, item in list(pairs)[:30]]
+    known = [(name, item) for name, item in pairs if item is not None and name != "sentence"]
+    return [[clip(name, 60), _shown(item)] for name, item in known[:30]]
 
 
 def _sentences(value: Any) -> list[str]:

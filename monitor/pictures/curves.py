@@ -1,101 +1,202 @@
 """Learning curves: the picture that says whether training worked.
 
-Every function returns a Matplotlib Figure made without pyplot, so nothing pops up and nothing leaks; save it with
-`figure.savefig(...)`, or let a notebook show it. Training is solid and validation dashed, in colours that colour-blind
-people can tell apart (Okabe & Ito 2008) and that survive a black-and-white printer.
+Training is solid and validation dashed; several runs have a colour and a mark each, so that the picture can be read in
+black and white, too. See style.py for `style`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from monitor.metrics import direction
-from monitor.pictures.style import COLOURS, shown
-from monitor.recorder import Run
-from monitor.store import SCALARS
+from monitor.pictures.style import COLOURS, MARKERS, canvas, shown
+from monitor.run import Run
+from monitor.store import SCALARS, encode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PARTS: tuple[tuple[str, str, Any], ...] = (
-    ("train", "training", "-"),
-    ("val", "validation", "--"),
-    ("", "", "-"),
-)  # prefix, its name, line style
+PARTS = (("train", "training", "-"), ("val", "validation", "--"), ("", "", "-"))  # prefix, its name, line style
+BAND = 3  # runs, from which on quartiles are drawn of themselves
+RUN_MARKS = MARKERS.replace("o", "")  # a circle is the best epoch
+SEVERITY = {
+    "critical": "#D55E00",
+    "error": "#D55E00",
+    "warning": "#E69F00",
+}  # what a finding's window is shaded with; others in grey
 
 
-def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.0)) -> tuple[Figure, Any]:
-    """A Figure with a quiet style, and its array of axes [rows, columns]."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("pictures need Matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=size, layout="constrained", dpi=120)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.25, linewidth=0.6)
-    return figure, axes
+class Shown(NamedTuple):
+    """What is drawn as one: a run, or several that differ only in their seed."""
+
+    label: str
+    runs: list[Run]
+    colour: str | None  # None: alone in the picture, so that training and validation have a colour each
+    mark: str
 
 
-def plot_learning_curves(runs: Run | str | Path | Sequence[Run], title: str | None = None) -> Figure:
-    """Loss over epochs, training against validation, with the best epoch marked; other metrics and lr beside it.
+def plot_learning_curves(
+    runs: Run | str | Path | Sequence[Run | str | Path],
+    title: str | None = None,
+    *,
+    findings: Any = None,
+    band: bool | str = "auto",
+    style: str = "paper",
+) -> Figure:
+    """Loss over epochs, training against validation, with the best epoch marked; below it the learning rate and the rest.
 
-    `runs` is a Run, a run's folder, or several Runs, which are drawn over each other, one colour each. A loss that falls
-    by more than a factor of 30 gets a logarithmic axis. Where a number was recorded without its epoch, all are drawn over
-    steps.
+    A loss that falls by more than a factor of 30 gets a logarithmic axis. Where an evaluation was recorded without its
+    epoch, all is drawn over steps.
+
+    runs: a Run, a run's folder, or several, drawn over each other in one colour each.
+    findings: windows of steps to shade: Findings, or mappings with "id", "step_range" and "severity", or a report that has
+        them as `.findings`; what is not "detected" is left out. None for those recorded in the run, if it is one.
+    band: runs with the same configuration but for "seed" are drawn as one: their median, and a band from the lower to the
+        upper quartile. "auto" from three runs on, True from two, False never. Where fewer than half went on, it ends.
+
+    ValueError if nothing was recorded.
     """
-    if isinstance(runs, str | Path):
-        runs = Run.open(runs)
-    runs = [runs] if isinstance(runs, Run) else list(runs)
-    panels = _panels(runs)
-    if not panels:
+    runs = [runs] if isinstance(runs, Run | str | Path) else list(runs)
+    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    tall, low = _panels(opened)
+    if not tall:
         raise ValueError("there is nothing to draw: no series was recorded (log some, or pass validation to fit)")
-    by_epoch = all(event.get("e") is not None for run in runs for event in run.events if event["k"] in SCALARS)
-    columns = min(len(panels), 4)
-    rows = -(-len(panels) // columns)
-    figure, axes = new_figure(rows, columns, (0.8 + 4.0 * columns, 0.2 + 3.2 * rows))
-    for ax in axes.flat[len(panels) :]:
-        ax.remove()
-    for ax, metric in zip(axes.flat, panels, strict=False):
-        for i, run in enumerate(runs):
-            _draw(ax, run, metric, by_epoch, COLOURS[i % len(COLOURS)] if len(runs) > 1 else None)
-        _dress(ax, metric, by_epoch)
-    if len(runs) > 1:
-        _legend_of_runs(figure, runs)
-    elif axes.flat[0].lines:
-        axes.flat[0].legend(fontsize=8, frameon=False)
-    names = ", ".join(dict.fromkeys(run.name for run in runs)) if len(runs) < 4 else f"{len(runs)} runs"
-    figure.suptitle(shown(names if title is None else title, 24 * columns), fontsize=11)
+    groups = _groups(opened, band)
+    by_epoch = all(map(_has_epochs, opened))
+    figure, axes = _sheet(len(tall), len(low), style, len(groups))
+    for ax, metric in zip(axes, tall + low, strict=True):
+        for shown_as in groups:
+            _draw(ax, shown_as, metric, by_epoch)
+        _dress(ax, metric)
+    _label_epochs(axes, "epoch" if by_epoch else "step")
+    if findings is not None or len(opened) == 1:
+        _shade(axes, _detected(findings, opened[0]), opened[0] if by_epoch else None)
+    if len(groups) > 1:
+        _legend_of_runs(figure, groups, 2 if len(tall) == 1 else 3)
+    elif axes[0].lines:
+        axes[0].legend(fontsize=8, frameon=False)
+    names = ", ".join(dict.fromkeys(group.label for group in groups)) if len(groups) < 4 else f"{len(opened)} runs"
+    figure.suptitle(shown(names if title is None else title, 24 if len(tall) == 1 else 60), fontsize=11)
     return figure
 
 
-def _panels(runs: list[Run]) -> list[str]:
-    """What to draw, one panel each: loss first, then the other metrics, then whatever else was recorded."""
+# What is drawn --------------------------------------------------------------------------------------------------------
+
+
+def _panels(runs: list[Run]) -> tuple[list[str], list[str]]:
+    """What to draw, one panel each: tall ones for the loss and other metrics, low ones for the rest, lr first."""
     names = list(dict.fromkeys(name for run in runs for name in run.names()))
     metrics = [n.split("/", 1)[1] for n in names if n.startswith(("train/", "val/"))]
     metrics = [m for m in metrics if m != "running_loss" or "loss" not in metrics]
-    metrics.sort(key=lambda m: m != "loss")
-    return list(dict.fromkeys(metrics + [n for n in names if not n.startswith(("train/", "val/"))]))
+    bare = [n for n in names if not n.startswith(("train/", "val/"))]
+    tall = sorted(dict.fromkeys([*metrics, *(n for n in bare if n == "loss" or n in metrics)]), key=lambda m: m != "loss")
+    low = sorted([n for n in bare if n not in tall], key=lambda n: n != "lr")
+    return (tall, low) if tall else (low, [])
 
 
-def _draw(ax: Any, run: Run, metric: str, by_epoch: bool, colour: str | None) -> None:
-    """The lines of one run in one panel; a lone run has a colour for training and one for validation."""
-    for prefix, label, style in PARTS:
+def _groups(runs: list[Run], band: bool | str) -> list[Shown]:
+    """The runs, those together that differ only in their seed."""
+    if band not in (True, False, "auto"):
+        raise ValueError(f'band must be True, False or "auto", got {band!r}')
+    alike: dict[Any, list[Run]] = {}
+    for i, run in enumerate(runs):
+        config = {key: value for key, value in run.config.items() if key != "seed"}
+        seeded = band is not False and "seed" in run.config
+        alike.setdefault((run.name, json.dumps(encode(config), sort_keys=True)) if seeded else i, []).append(run)
+    least = BAND if band == "auto" else 2
+    found: list[list[Run]] = []
+    for together in alike.values():
+        seeds = {json.dumps(encode(run.config.get("seed"))) for run in together}
+        found += [together] if len(together) >= least and len(seeds) == len(together) else [[run] for run in together]
+    labels = [group[0].name if len(group) == 1 else f"{group[0].name} ({len(group)} seeds)" for group in found]
+    looks = [
+        (COLOURS[i % len(COLOURS)] if len(found) > 1 else None, RUN_MARKS[i % len(RUN_MARKS)]) for i in range(len(found))
+    ]
+    return [Shown(label, group, *look) for label, group, look in zip(labels, found, looks, strict=True)]
+
+
+def _has_epochs(run: Run) -> bool:
+    """Whether the evaluations of a run say their epoch, so that what was recorded between them can be placed."""
+    events = [e for e in run.events if e["k"] in SCALARS]
+    evaluated = [e for e in events if e["k"] == "eval" or any(name.startswith(("train/", "val/")) for name in e["d"])]
+    return any(e["e"] is not None for e in events) and all(e["e"] is not None for e in evaluated)
+
+
+def _epochs_of(run: Run, steps: np.ndarray) -> np.ndarray:
+    """The epochs of steps, by those of the evaluations; what is after the last is as fast as before it."""
+    known = {e["s"]: float(e["e"]) for e in run.select(*SCALARS) if e["e"] is not None}
+    at = np.array(sorted(known))
+    epochs = np.array([known[step] for step in at])
+    found = np.interp(steps, at, epochs)
+    if len(at) > 1:
+        speed = (epochs[-1] - epochs[-2]) / (at[-1] - at[-2])
+        found = np.where(steps > at[-1], epochs[-1] + speed * (steps - at[-1]), found)
+    return found
+
+
+def _curve(runs: list[Run], name: str, by_epoch: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
+    """(x, values, quartiles [2, points] or None) of a series: the run's own, or the median of several; None without it."""
+    curves = []
+    for run in runs:
+        if name in run.names():
+            x, epochs, values = run.points(name)
+            if by_epoch:
+                x = _epochs_of(run, x) if np.isnan(epochs).any() else epochs
+            curves.append((x, values))
+    if not curves:
+        return None
+    if len(runs) == 1:
+        return *curves[0], None
+    x = np.unique(np.concatenate([at for at, _ in curves]))
+    with np.errstate(invalid="ignore"):
+        rows = np.array([np.interp(x, at, values, left=np.nan, right=np.nan) for at, values in curves])
+        enough = np.sum(~np.isnan(rows), axis=0) * 2 >= len(runs)
+        found = np.full((3, len(x)), np.nan)
+        if enough.any():
+            found[:, enough] = np.nanquantile(rows[:, enough], [0.25, 0.5, 0.75], axis=0)
+    return x, found[1], found[[0, 2]]
+
+
+# Drawing --------------------------------------------------------------------------------------------------------------
+
+
+def _sheet(tall: int, low: int, style: str, groups: int) -> tuple[Figure, list[Any]]:
+    """A figure with so many tall panels, below them so many low ones, and below these room for a legend of several runs."""
+    columns = 1 if tall == 1 else 2 if tall <= 6 else 3
+    rows, low_rows = -(-tall // columns), -(-low // columns)
+    heights = [2.5 if tall > 1 else 3.0] * rows + [1.15] * low_rows
+    room = 0.5 + (0.2 * -(-(groups + 2) // (2 if columns == 1 else 3)) if groups > 1 else 0)
+    figure, axes = canvas(rows + low_rows, columns, (4.8 if columns == 1 else 6.5, sum(heights) + room), style, heights)
+    upper, lower = axes[:rows].flatten(), axes[rows:].flatten()
+    for ax in (*upper[tall:], *lower[low:]):
+        ax.remove()
+    return figure, [*upper[:tall], *lower[:low]]
+
+
+def _draw(ax: Any, drawn: Shown, metric: str, by_epoch: bool) -> None:
+    """The lines of one run, or of one group of seeds, in one panel."""
+    for prefix, label, line in PARTS:
         name = f"{prefix}/{metric}" if prefix else metric
-        if name not in run.names():
+        curve = _curve(drawn.runs, name, by_epoch)
+        if curve is None:
             continue
-        steps, epochs, values = run.points(name)
-        x = epochs if by_epoch else steps
-        paint = colour or COLOURS[1 if prefix == "val" else 0]
-        dot = "." if np.isfinite(values).sum() == 1 else ""  # a line through one point would not be seen
-        ax.plot(x, values, style, marker=dot, color=paint, linewidth=1.6, label=label or shown(metric))
+        x, values, quartiles = curve
+        paint = drawn.colour or COLOURS[1 if prefix == "val" else 0]
+        lone = np.isfinite(values).sum() == 1  # a line through one point would not be seen
+        mark = "." if lone else drawn.mark if drawn.colour else ""
+        every = max(1, len(x) // 4)
+        at = (COLOURS.index(paint) * every // len(COLOURS), every) if drawn.colour and not lone else None
+        look = {"color": paint, "linewidth": 1.4, "marker": mark, "markevery": at, "markersize": 6 if lone else 3.5}
+        ax.plot(x, values, line, label=label or shown(metric), **look)
+        if quartiles is not None:
+            ax.fill_between(x, *quartiles, color=paint, alpha=0.2, linewidth=0)
         if prefix == "val" and np.isfinite(values).any():
-            _mark_best(ax, x, values, name, paint, in_words=colour is None)
+            _mark_best(ax, x, values, name, paint, in_words=drawn.colour is None)
 
 
 def _mark_best(ax: Any, x: np.ndarray, values: np.ndarray, name: str, colour: str, in_words: bool) -> None:
@@ -120,34 +221,41 @@ def _mark_best(ax: Any, x: np.ndarray, values: np.ndarray, name: str, colour: st
         )
 
 
-def _dress(ax: Any, metric: str, by_epoch: bool) -> None:
-    """Scales, ticks and titles of one panel."""
-    ax.set_xlabel("epoch" if by_epoch else "step")
+def _dress(ax: Any, metric: str) -> None:
+    """Scales, ticks and title of one panel."""
     ax.set_title("learning rate" if metric == "lr" else shown(metric.replace("_", " ")), fontsize=10)
     ax.margins(x=0.02, y=0.13)  # room below for the number at the best epoch
     ax.xaxis.get_major_locator().set_params(integer=True)
     first, last = ax.dataLim.intervalx
     if first == last:
         ax.set_xlim(first - 1, last + 1)
-    if metric.endswith("loss") and _is_wide(ax):
+    if metric.endswith(("loss", "grad_norm")) and _is_wide(ax):
         ax.set_yscale("log")
-    else:
-        if metric == "lr":
-            ax.set_ylim(bottom=0)
-        ax.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)  # 3e-4 rather than 0.00030
+        return
+    if metric == "lr":
+        ax.set_ylim(bottom=0)
+    low, high = ax.dataLim.intervaly
+    if metric == "rho" and low < 1.5 and high > -1.5:  # a few steps that promised next to nothing would hide the others
+        ax.set_ylim(max(min(low, 0) - 0.1, -1.5), min(max(high, 1) + 0.1, 1.5))
+    ax.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)  # 3e-4 rather than 0.00030
+    ax.yaxis.get_offset_text().set_fontsize(7)
 
 
-def _legend_of_runs(figure: Figure, runs: list[Run]) -> None:
-    """Beside the panels, where it hides nothing: colours are runs, styles are training and validation."""
+def _label_epochs(axes: list[Any], text: str) -> None:
+    """Below the lowest panel of each column."""
+    lowest = {ax.get_subplotspec().colspan.start: ax for ax in axes}
+    for ax in lowest.values():
+        ax.set_xlabel(text, fontsize=9)
+
+
+def _legend_of_runs(figure: Figure, groups: list[Shown], columns: int) -> None:
+    """Below the panels, where it hides nothing: colours and marks are runs, styles are training and validation."""
     from matplotlib.lines import Line2D
 
-    entries: list[tuple[str, str, Any]] = [(shown(run.name), COLOURS[i % len(COLOURS)], "-") for i, run in enumerate(runs)]
-    entries += [(label, "gray", style) for _, label, style in PARTS if label]
-    handles = [Line2D([], [], color=colour, linestyle=style, label=label) for label, colour, style in entries]
-    rows = int(5 * figure.get_figheight())
-    columns = -(-len(handles) // rows)
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False, ncols=columns)
-    figure.set_figwidth(figure.get_figwidth() + 2.4 * columns)
+    look: list[dict[str, Any]] = [{"label": shown(g.label), "color": g.colour, "marker": g.mark} for g in groups]
+    look += [{"label": label, "color": "gray", "linestyle": line} for _, label, line in PARTS if label]
+    handles = [Line2D([], [], markersize=3.5, **item) for item in look]
+    figure.legend(handles=handles, loc="outside lower center", fontsize=8, frameon=False, ncols=columns)
 
 
 def _is_wide(ax: Any) -> bool:
@@ -155,3 +263,48 @@ def _is_wide(ax: Any) -> bool:
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     return 1e-200 < 30 * low < high < 1e200  # beyond that, the margins of a logarithmic axis overflow
+
+
+# Findings -------------------------------------------------------------------------------------------------------------
+
+
+def _detected(findings: Any, run: Run) -> list[tuple[str, tuple[int, int], str]]:
+    """(id, steps, severity) of what was found; the run's own findings if none are given, the last of each id."""
+    own = [event["d"] for event in run.select("finding")]
+    given = own if findings is None else list(getattr(findings, "findings", findings))
+    found: dict[str, tuple[Any, str, bool]] = {}
+    for item in given:
+        get = item.get if isinstance(item, Mapping) else lambda key, item=item: getattr(item, key, None)
+        steps: Any = get("step_range")
+        pair = isinstance(steps, list | tuple) and len(steps) == 2
+        whole = pair and all(type(step) is int and abs(step) < 2**53 for step in steps)
+        found[str(get("id"))] = (steps if whole else None, str(get("severity")), get("verdict") in (None, "detected"))
+    return [(name, (min(s), max(s)), severity) for name, (s, severity, there) in found.items() if there and s is not None]
+
+
+def _shade(axes: list[Any], found: list[tuple[str, tuple[int, int], str]], run: Run | None) -> None:
+    """The windows of findings in all panels, and their names in the first, one below the other."""
+    for i, (name, steps, severity) in enumerate(found):
+        first, last = (float(s) for s in (_epochs_of(run, np.array(steps)) if run is not None else steps))
+        colour = SEVERITY.get(severity, "#777777")
+        for ax in axes:
+            limits = ax.get_xlim()
+            hatch = "////" if severity in ("critical", "error") else None
+            ax.axvspan(first, last, facecolor=colour, alpha=0.13, edgecolor=colour, hatch=hatch, linewidth=0, zorder=0)
+            for edge in {first, last}:
+                ax.axvline(edge, color=colour, linewidth=0.7, linestyle=":", zorder=0)
+            ax.set_xlim(limits)
+        low, high = axes[0].get_xlim()
+        right = first - low > 0.55 * (high - low)
+        axes[0].annotate(
+            shown(name),
+            (min(last, high) if right else max(first, low), 1),
+            xycoords=axes[0].get_xaxis_transform(),
+            xytext=(-2 if right else 2, -2 - 9 * i),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="top",
+            fontsize=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+            annotation_clip=False,
+        )

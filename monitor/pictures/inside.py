@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monitor.pictures.curves import shown
-from monitor.pictures.style import canvas
+from monitor.pictures.style import canvas, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,14 +1,16 @@
 """What `fit`, `evaluate` and `predict` promise: what is recorded when, what depends on what, and what is refused."""
 
+import functools
 import re
 
 import numpy as np
 import pytest
 
-from monitor import Callback, Checkpoint, EarlyStopping, Recorder, load_checkpoint
-from optimizers import SGD, Adam, NonfiniteGradientError, Step
+from monitor import Callback, Checkpoint, EarlyStopping, Recorder, Run, load_checkpoint
+from optimizers import SGD, Adam, ClipNorm, NonfiniteGradientError, Step
 from tinynet import MLP, BatchNorm1d, Linear, Module, Parameter, Sequential, Tensor, cross_entropy, evaluate, fit, predict
 from tinynet.datasets import moons
+from tinynet.experiment import Experiment, Settings
 from tinynet.messages import ShapeError
 from tinynet.preprocessing import train_test_split
 from tinynet.training import LOSSES, batches
@@ -316,6 +318,160 @@ def test_a_training_can_go_on_from_a_checkpoint(tmp_path):
     continued.load_state_dict(saved["optimizer"])
     epochs(other, continued, (3, 4))
     assert weights(other) == weights(model)
+
+
+# What is recorded of single steps and single examples -----------------------------------------------------------------
+
+
+class Noisy(Module):
+    """A net with dropout, running averages, and a loss of its own that draws random numbers."""
+
+    def __init__(self):
+        self.first, self.norm, self.second = Linear(2, 8, seed=0), BatchNorm1d(8), MLP([8, 8, 2], dropout=0.4, seed=1)
+
+    def forward(self, x):
+        return self.second(self.norm(self.first(x)))
+
+
+@pytest.mark.parametrize("capture", [False, True], ids=["eager", "captured"])
+@pytest.mark.parametrize("clip", [None, ClipNorm(0.3)], ids=["", "clipped"])
+@pytest.mark.parametrize("noise", [False, True], ids=["", "noise"])
+def test_watching_leaves_every_bit_alone(capture, clip, noise):
+    def trained(every):
+        model, recorder, generator = Noisy(), Recorder(None), np.random.default_rng(3)
+
+        def noisy_loss(outputs, y):
+            return cross_entropy(outputs + (0.1 * generator.normal(size=outputs.shape)).astype(np.float32), y)
+
+        if every:
+            recorder.watch(model, every=every)
+            recorder.watch(model, every=2 * every)
+        optimizer = Adam(model.parameters(), 1e-2, clip=clip)
+        options = {"epochs": 4, "batch_size": 16, "recorder": recorder, "capture": capture}
+        run = fit(model, DATA, loss=noisy_loss if noise else "cross_entropy", optimizer=optimizer, **options)
+        draws = [m.generator.bit_generator.state for _, m in model.named_modules() if hasattr(m, "generator")]
+        state = {name: value.tobytes() for name, value in model.state_dict().items()}
+        return [state, draws, generator.bit_generator.state], run
+
+    (watched, run), (alone, before) = trained(3), trained(None)
+    assert watched == alone
+    assert "norm.running_mean" in watched[0]
+    assert [n["d"]["text"] for n in run.select("note")] == [n["d"]["text"] for n in before.select("note")]
+    assert run.series("rho")[0].tolist() == [1, 3, 6, 9, 12, 15]
+    assert 0.5 < np.median(run.series("rho")[1]) < 1.5
+    assert np.isfinite(run.layers("act_std")[2]).all()
+
+
+def test_what_watching_finds_does_not_depend_on_capture():
+    def found(capture):
+        recorder, model = Recorder(None), dropout()
+        recorder.watch(model, every=2)
+        run = train(model=model, recorder=recorder, capture=capture)[0]
+        return [event["d"] for event in run.select("layer", "step")]
+
+    assert found(True) == found(False)
+    assert len(found(True)) == 2 * 7
+
+
+def test_a_watched_step_is_replayed(capsys):
+    model = MLP([2, 8, 2], seed=0)
+    recorder = Recorder(None)
+    recorder.watch(model, every=1)
+
+    def loss(outputs, y):
+        print("called")
+        return cross_entropy(outputs, y)
+
+    train(model=model, recorder=recorder, loss=loss, epochs=4, data=moons(64, seed=1))
+    steps, evaluations = 16, 5
+    recorded = (
+        capsys.readouterr().out.count("called") - steps - evaluations
+    )  # a pass for rho at every step; replays are silent
+    assert 0 < recorded <= 2 + 4
+
+
+def test_the_losses_of_single_examples():
+    run, model = train(validation=VAL, epochs=2)
+    steps, losses = run.val_losses()
+    assert steps.tolist() == [0, 4, 8]
+    assert (losses.shape, losses.dtype) == ((3, 40), np.float32)
+    np.testing.assert_allclose(losses.mean(axis=1), run.series("val/loss")[1], rtol=1e-6)
+    np.testing.assert_array_equal(losses[-1], cross_entropy(predict(model, VAL[0]), VAL[1], reduction="none"))
+
+
+def test_without_validation_data_no_losses_of_examples_are_kept():
+    with pytest.raises(KeyError, match="has no losses of single examples: fit records them if it has validation data"):
+        train()[0].val_losses()
+
+
+def test_the_losses_of_examples_with_several_outputs_and_of_a_configured_loss():
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    model = MLP([2, 4, 3], seed=0)
+    data = (x, np.concatenate([x, x[:, :1]], axis=1))
+    run = train(data, model, loss=functools.partial(LOSSES["huber_loss"], delta=0.5), validation=data)[0]
+    assert run.val_losses()[1].shape == (4, 30)
+    assert run.val_losses()[1][-1].mean() == pytest.approx(run.last("val/loss"), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda outputs, y: cross_entropy(outputs, y),
+        lambda outputs, y, reduction="mean": cross_entropy(outputs, y),  # one number all the same
+        lambda outputs, y, reduction=0: cross_entropy(outputs, y) + reduction,
+        lambda outputs, y, reduction="mean": (
+            cross_entropy(outputs, y).item() if reduction == "none" else cross_entropy(outputs, y)
+        ),
+    ],
+)
+def test_a_loss_that_cannot_tell_the_examples_apart_trains_all_the_same(loss):
+    run = train(validation=VAL, loss=loss)[0]
+    assert run.status == "finished"
+    with pytest.raises(KeyError, match="has no losses of single examples"):
+        run.val_losses()
+
+
+def test_run_json_says_what_a_constant_answer_loses():
+    def data_of(**options):
+        return train(**options)[0].meta["data"]
+
+    labels = (DATA[0], np.arange(60) % 2 * (np.arange(60) < 20))
+    assert data_of(data=labels, validation=VAL) == {"sizes": {"train": 60, "validation": 40}, "class_counts": [50, 10]}
+    numbers = (DATA[0], np.random.default_rng(0).normal([0, 5], [1, 3], size=(60, 2)))
+    found = data_of(data=numbers, loss="mse_loss")
+    assert found == {"sizes": {"train": 60}, "target_variance": pytest.approx(np.var(numbers[1], axis=0).mean(), rel=1e-5)}
+    binary = (DATA[0], np.repeat([0.0, 1.0], [45, 15])[:, None])
+    model = MLP([2, 4, 1], seed=0)
+    assert data_of(data=binary, model=model, loss="binary_cross_entropy_with_logits")["class_counts"] == [45, 15]
+    assert data_of(loss=lambda outputs, y: cross_entropy(outputs, y)) == {"sizes": {"train": 60}}  # who knows
+    recorder = Recorder(None)
+    recorder.describe(data={"name": "mine", "sizes": {"test": 9}})
+    assert data_of(recorder=recorder)["name"] == "mine"
+    assert recorder.meta["data"]["sizes"] == {"test": 9, "train": 60}
+
+
+def test_an_experiment_records_what_the_test_data_say_and_if_asked_the_layers(tmp_path):
+    settings = Settings("iris", epochs=3)
+    with Recorder(tmp_path, config={"seed": 0}) as recorder:
+        experiment = Experiment(settings)
+        experiment.train(recorder, watch=2)
+    run = Run.open(recorder.path)
+    assert run.meta["confusion"]["labels"] == ["setosa", "versicolor", "virginica"]
+    counts = np.array(run.meta["confusion"]["counts"])
+    true, predicted = experiment.test_predictions()
+    assert [counts.sum(), counts.trace()] == [30, (true == predicted).sum()]
+    assert counts.sum(axis=1).tolist() == np.bincount(true).tolist()  # rows are true classes
+    assert run.meta["test"] == experiment.judge()
+    assert run.meta["data"]["sizes"] == {"train": 90, "validation": 30, "test": 30}
+    assert run.meta["data"]["class_counts"] == [30, 30, 30]
+    assert run.series("rho")[0].tolist() == run.layers("dead")[0].tolist() == [1, *range(2, 19, 2)]
+    assert [step for step, _ in run.histogram("weights/layers.0.weight")] == [1]
+    experiment.test_data = tuple(part[true == 0] for part in experiment.test_data)
+    assert np.array(experiment.confusion()["counts"]).shape == (3, 3)  # classes that are not there have rows, too
+    regression = Experiment(Settings("sine", n=100, epochs=2)).train()
+    assert "confusion" not in regression.meta
+    assert regression.meta["test"]["r2_score"] < 1
+    assert "rho" not in regression.names()
 
 
 # Losses and metrics ---------------------------------------------------------------------------------------------------

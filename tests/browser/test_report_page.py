@@ -403,6 +403,20 @@ def test_dark_as_the_system_or_as_chosen(opened):
     assert (page.state()["theme"], page.js(ground)) == ("dark", dark)
 
 
+def test_a_few_wild_values_of_rho_do_not_hide_the_others(opened):
+    def domain(values):
+        recorder = Recorder(None)
+        for step, value in enumerate(values, 1):
+            recorder.log(step, rho=value)
+        (chart,) = opened(recorder.run).state()["charts"]
+        return chart["y"]
+
+    low, high = domain([0.9, 0.8, 50.0, -20.0, 1.0])
+    assert (low, high) == pytest.approx((-1.68, 1.68))
+    assert domain([0.9, 0.8])[0] < 0 < 1 < domain([0.9, 0.8])[1] < 1.2
+    assert domain([5.0, 6.0])[0] > 4
+
+
 # Findings, notes, settings, matrices ----------------------------------------------------------------------------------------
 
 
@@ -417,6 +431,7 @@ def test_a_finding_shows_its_window_and_its_evidence(opened, tmp_path):
     shown = page.text(".finding")
     for words in ("stop at step 12", "too many parameters", "paired t", "0.25", "right 31/32", "steps 12 to 20"):
         assert words in shown
+    page.click("#findings > div > details > summary")
     assert page.text("#findings .check") == "lr too high: clear"
     before = page.js(COLOURS_AT, "loss", 16)
     page.click("#reset")
@@ -424,6 +439,40 @@ def test_a_finding_shows_its_window_and_its_evidence(opened, tmp_path):
     inside, outside = page.js(COLOURS_AT, "loss", 16.3), page.js(COLOURS_AT, "loss", 5.3)
     assert set(inside) - set(outside)  # shaded
     assert before
+
+
+def test_findings_say_what_they_found_and_what_is_not_known_is_left_out(opened):
+    found = {
+        "id": "overfit",
+        "verdict": "detected",
+        "severity": "warning",
+        "step_range": [12, 20],
+        "advice": ["stop earlier"],
+    }
+    recorder = Recorder(None)
+    for step in range(31):
+        recorder.log(step, **{"train/loss": 1 / (1 + step)})
+    recorder.event("finding", 20, {**found, "message": "val/loss rose by 12%."})
+    page = opened(recorder.run)
+    assert "val/loss rose by 12%." in page.text(".finding")
+    assert "stop earlier" in page.text(".finding")
+    page.click(".finding > button")
+    assert page.state()["x"]["domain"] == [12, 20]
+    evidence = {"sentence": "It rose by half.", "statistic": "paired t", "estimate": 0.5, "interval": None}
+    other = {
+        "id": "plateau",
+        "verdict": "clear",
+        "severity": "info",
+        "step_range": None,
+        "evidence": {"sentence": "It falls."},
+    }
+    page = opened(recorder.run, findings=[{**found, "evidence": evidence}, other])
+    page.click(".finding summary")
+    assert "It rose by half." in page.text(".finding")
+    assert "interval" not in page.text(".finding")
+    assert page.text(".finding").count("rose") == 1
+    page.click("#findings > div > details > summary")
+    assert page.text("#findings .check") == "plateau: clear. It falls."
 
 
 def test_findings_can_be_given_and_a_single_step_is_shown_with_its_neighbours(opened):

@@ -50,7 +50,7 @@ def curves(ax):
     return {
         (line.get_color(), line.get_linestyle()): (list(line.get_xdata()), list(line.get_ydata()))
         for line in ax.lines
-        if line.get_marker() != "o"
+        if line.get_marker() != "o" and line.get_linestyle() != ":"
     }
 
 
@@ -82,8 +82,9 @@ def test_one_run_has_training_solid_and_validation_dashed():
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
     assert curves(accuracy) == {(COLOURS[1], "--"): ([0, 1, 2, 3], [0.5, 0.75, 0.625, 0.5])}
     assert curves(rate) == {(COLOURS[0], "-"): ([0, 1, 2, 3], [0.1, 0.05, 0.025, 0.0])}
-    assert {ax.get_xlabel() for ax in figure.axes} == {"epoch"}
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "epoch", "epoch"]  # below the lowest of each column
     assert figure.get_suptitle() == "moons"
+    assert figure.get_figwidth() == 6.5  # of a page
     render(figure)
 
 
@@ -126,7 +127,7 @@ def test_a_run_without_epochs_is_drawn_over_steps():
         recorder.log(loss=1 / step, lr=0.1, **{"grad_norm/layer 1": 2.0})
     figure = plot_learning_curves(recorder.run)
     assert titles(figure) == ["loss", "learning rate", "grad norm/layer 1"]
-    assert {ax.get_xlabel() for ax in figure.axes} == {"step"}
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "step"]
     assert curves(figure.axes[0]) == {(COLOURS[0], "-"): ([1, 2, 3], [1, 1 / 2, 1 / 3])}
     render(figure)
 
@@ -234,10 +235,10 @@ def test_the_legend_of_many_runs_hides_no_panel_and_is_inside_the_picture(count)
     figure = plot_learning_curves([run_of(f"run {i} with quite a long name", **LOSS) for i in range(count)])
     render(figure)
     box = figure.legends[0].get_window_extent()
-    assert box.x0 >= max(ax.get_window_extent().x1 for ax in figure.axes)
-    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= min(ax.get_window_extent().y0 for ax in figure.axes)
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
     assert box.y0 >= 0
-    assert all(ax.get_window_extent().width > 100 for ax in figure.axes)
+    assert all(ax.get_window_extent().height > 150 for ax in figure.axes)
 
 
 def test_runs_that_recorded_different_things_are_drawn_together():
@@ -252,6 +253,169 @@ def test_where_one_run_has_no_epochs_all_are_drawn_over_steps():
     figure = plot_learning_curves([run_of("a", train_loss=[1.0, 0.5]), run_of("b", epochs=False, train_loss=[2.0, 1.0])])
     assert figure.axes[0].get_xlabel() == "step"
     assert [x for x, _ in curves(figure.axes[0]).values()] == [[0, 10], [0, 10]]
+
+
+def seeds(n, name="net", epochs=4, **config):
+    """Runs that differ in their seed."""
+    found = []
+    for seed in range(n):
+        values = [2.0 + seed, 1.0 + seed, 0.5 * seed, 0.25][:epochs]
+        run = run_of(name, train_loss=values, val_loss=[2 * v for v in values])
+        run.meta["config"] = {"lr": 0.1, "seed": seed, **config}
+        found.append(run)
+    return found
+
+
+def bands(ax):
+    return [collection.get_paths()[0].vertices for collection in ax.collections]
+
+
+def test_runs_that_differ_only_in_their_seed_are_a_median_and_a_band():
+    figure = plot_learning_curves(seeds(5))
+    median, quartiles = [4.0, 3.0, 1.0, 0.25], [[3.0, 2.0, 0.5, 0.25], [5.0, 4.0, 1.5, 0.25]]
+    assert curves(figure.axes[0]) == {
+        (COLOURS[0], "-"): ([0, 1, 2, 3], median),  # alone in the picture: training and validation have a colour each
+        (COLOURS[1], "--"): ([0, 1, 2, 3], [2 * v for v in median]),
+    }
+    training, validation = bands(figure.axes[0])
+    for x in range(4):
+        around = training[training[:, 0] == x]
+        assert (around[:, 1].min(), around[:, 1].max()) == (quartiles[0][x], quartiles[1][x])
+    assert validation[:, 1].max() == 10
+    assert marks(figure.axes[0]) == [(3, 0.5)]
+    assert figure.get_suptitle() == "net (5 seeds)"
+    render(figure)
+
+
+def test_which_runs_are_drawn_as_one():
+    def labels(runs, **options):
+        figure = plot_learning_curves(runs, **options)
+        return [label for label, *_ in legend_of(figure)][:-2] if figure.legends else figure.get_suptitle()
+
+    mixed = [*seeds(3), *seeds(3, lr=0.2), *seeds(3, name="other")]
+    assert labels(mixed) == ["net (3 seeds)", "net (3 seeds)", "other (3 seeds)"]
+    assert labels(mixed, band=False) == ["net"] * 6 + ["other"] * 3
+    assert labels(seeds(2)) == ["net", "net"]
+    assert labels(seeds(2), band=True) == "net (2 seeds)"
+    assert labels([*seeds(3), seeds(1)[0]]) == ["net"] * 4  # the same seed twice: something else must differ
+    without = seeds(3)
+    for run in without:
+        del run.meta["config"]["seed"]
+    assert labels(without) == ["net"] * 3
+    with pytest.raises(ValueError, match='band must be True, False or "auto", got 3'):
+        plot_learning_curves(without, band=3)
+
+
+def test_a_band_ends_where_most_runs_have_ended():
+    runs = [*seeds(2, epochs=2), *seeds(4, epochs=4)[2:3], *seeds(5, epochs=3)[3:4]]
+    figure = plot_learning_curves(runs, band="auto")
+    x, y = curves(figure.axes[0])[COLOURS[0], "-"]
+    assert x == [0, 1, 2, 3]
+    np.testing.assert_array_equal(y, [3.5, 2.5, 1.25, math.nan])  # two of four; then one
+    render(figure)
+
+
+def test_runs_evaluated_at_other_times_meet_between():
+    runs = seeds(3)
+    for event in runs[2].events:
+        event["e"], event["s"] = (0.5 * event["e"], event["s"]) if event["e"] is not None else (None, event["s"])
+    x, _ = curves(plot_learning_curves(runs).axes[0])[COLOURS[0], "-"]
+    assert x == [0, 0.5, 1, 1.5, 2, 3]
+
+
+def test_several_runs_can_be_told_apart_without_colours():
+    figure = plot_learning_curves([run_of(name, **LOSS) for name in "abc"])
+    lines = [line for line in figure.axes[0].lines if line.get_marker() != "o"]
+    looks = {(line.get_marker(), line.get_linestyle()) for line in lines}
+    assert len(looks) == len(lines) == 6
+    assert [handle.get_marker() for handle in figure.legends[0].get_lines()][:3] == [
+        line.get_marker() for line in lines[::2]
+    ]
+
+
+def test_what_is_recorded_between_evaluations_is_placed_by_epoch_and_below():
+    run = run_of(**LOSS, lr=[0.1] * 4)
+    recorder = Recorder(None)
+    for step, rho in ((1, 1.0), (15, 0.9), (40, 50.0)):
+        recorder.log(step, rho=rho, grad_norm=1.0)
+    run.events.extend(recorder.run.events)
+    figure = plot_learning_curves(run)
+    assert titles(figure) == ["loss", "learning rate", "rho", "grad norm"]
+    ((x, y),) = curves(panel(figure, "rho")).values()
+    assert (x, y) == ([pytest.approx(0.1), 1.5, 4.0], [1.0, 0.9, 50.0])  # the last is after the last evaluation
+    assert panel(figure, "rho").get_ylim() == (-0.1, 1.5)  # 50 would hide the others
+    render(figure)
+    heights = [ax.get_window_extent().height for ax in figure.axes]
+    assert heights[0] > 1.5 * max(heights[1:])
+    tops = [ax.get_window_extent().y1 for ax in figure.axes]
+    assert tops == sorted(tops, reverse=True)
+
+
+# Findings ---------------------------------------------------------------------------------------------------------------
+
+
+class Found:
+    id, step_range, severity, verdict = "lr_too_high", (0, 15), "error", "detected"
+
+
+def windows(ax):
+    """{(first, last)} of what is shaded."""
+    return {tuple(np.round([p.get_x(), p.get_x() + p.get_width()], 6)) for p in ax.patches}
+
+
+def test_findings_are_shaded_with_their_name():
+    run = run_of(**LOSS, lr=[0.1] * 4)
+    mapping = {"id": "over_fit$", "step_range": [20, 30], "severity": "warning"}
+    clear = {"id": "plateau", "step_range": [0, 30], "severity": "info", "verdict": "clear"}
+    nowhere = {"id": "bad_inputs", "step_range": None, "severity": "info", "verdict": "detected"}
+    before = plot_learning_curves(run).axes[0].get_xlim()
+    for given in ([Found(), mapping, clear, nowhere], type("Report", (), {"findings": [Found(), mapping, clear]})()):
+        figure = plot_learning_curves(run, findings=given)
+        for ax in figure.axes:
+            assert windows(ax) == {(0, 1.5), (2, 3)}
+            assert ax.get_xlim() == before
+        assert [text.get_text() for text in figure.axes[0].texts] == ["1.25", "lr_too_high", r"over_fit\$"]
+        assert not figure.axes[1].texts
+        render(figure)
+        limits = figure.axes[0].get_window_extent()
+        for text in figure.axes[0].texts:
+            assert limits.x0 <= text.get_window_extent().x0 < text.get_window_extent().x1 <= limits.x1
+    error, warning = figure.axes[0].patches
+    assert (error.get_hatch(), warning.get_hatch()) == ("////", None)  # in black and white, too
+
+
+def test_a_window_may_go_beyond_the_run_and_its_name_stays_inside():
+    run = run_of(**LOSS)
+    plain = plot_learning_curves(run)
+    late = {"id": "exploding_gradients", "step_range": [28, 90_000], "severity": "critical"}
+    figure = plot_learning_curves(run, findings=[late])
+    render(figure)
+    assert figure.axes[0].get_xlim() == plain.axes[0].get_xlim()
+    box, inside = figure.axes[0].texts[-1].get_window_extent(), figure.axes[0].get_window_extent()
+    assert inside.x0 <= box.x0 < box.x1 <= inside.x1
+
+
+def test_findings_of_the_run_are_shaded_unless_others_are_given():
+    recorder = Recorder(None)
+    for i, loss in enumerate([1.0, 0.5, 0.4]):
+        recorder.event("eval", 10 * i, {"train/loss": loss}, None)
+    recorder.event("finding", 20, {"id": "overfit", "verdict": "detected", "severity": "warning", "step_range": [5, 10]})
+    recorder.event("finding", 20, {"id": "overfit", "verdict": "detected", "severity": "warning", "step_range": [10, 20]})
+    recorder.event("finding", 20, {"id": "unstable", "verdict": "detected", "severity": "error", "step_range": [0, 7]})
+    recorder.event("finding", 20, {"id": "unstable", "verdict": "clear", "severity": "info", "step_range": [0, 7]})
+    assert windows(plot_learning_curves(recorder.run).axes[0]) == {(10, 20)}  # over steps; the last word on each counts
+    assert windows(plot_learning_curves(recorder.run, findings=[]).axes[0]) == set()
+    assert windows(plot_learning_curves([recorder.run] * 2).axes[0]) == set()  # of which of them?
+
+
+def test_slides_are_the_same_picture_on_a_smaller_sheet():
+    run = run_of(**LOSS, lr=[0.1] * 4)
+    paper, slides = plot_learning_curves(run), plot_learning_curves(run, style="slides")
+    assert slides.get_figwidth() == pytest.approx(paper.get_figwidth() / 1.5)
+    assert curves(slides.axes[0]) == curves(paper.axes[0])
+    render(slides)
+    with pytest.raises(ValueError, match="style must be 'paper' or 'slides', got 'poster'"):
+        plot_learning_curves(run, style="poster")
 
 
 # Names ------------------------------------------------------------------------------------------------------------------

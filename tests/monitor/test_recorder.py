@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor import Recorder, RecorderError, Run, load_runs, store
+from monitor import Recorder, RecorderError, Run, load_runs, per_example, store
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and limits")
 
@@ -473,3 +473,140 @@ def test_one_unreadable_run_does_not_hide_the_others(tmp_path):
         warnings.simplefilter("always")
         assert len(load_runs(tmp_path)) == 1
     assert "not readable JSON" in str(caught[0].message)
+
+
+# Losses of single examples ----------------------------------------------------------------------------------------------
+
+
+def losses_of(step, n=5):
+    return np.arange(n) / 8 + step
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_the_losses_of_examples_come_back_by_step(tmp_path, memory):
+    with Recorder(None if memory else tmp_path) as recorder:
+        for step in (0, 10, 20):
+            recorder.event("eval", step, {"val/loss": 1.0})
+            recorder.log_val_losses(losses_of(step))
+        recorder.log_val_losses([7.0] * 5, step=10)  # logged again: the later row counts
+    for run in (recorder.run,) if memory else (recorder.run, Run.open(recorder.path)):
+        steps, losses = run.val_losses()
+        assert steps.tolist() == [0, 10, 20]
+        np.testing.assert_array_equal(losses, np.array([losses_of(0), [7.0] * 5, losses_of(20)], np.float32))
+        assert losses.dtype == np.float32
+    if not memory:
+        assert np.load(recorder.path / "val_loss.npy").shape == (4, 5)  # a plain file of NumPy
+
+
+def test_the_file_is_whole_after_every_write(tmp_path):
+    """Whatever a crash leaves undone, in the order in which it is done, the rows before can be read and go on."""
+    recorder = Recorder(tmp_path)
+    path = recorder.path / "val_loss.npy"
+    recorder.log_val_losses(losses_of(0), 0)
+    before = path.read_bytes()
+    recorder.log_val_losses(losses_of(1), 1)
+    after = path.read_bytes()
+    assert len(after) - len(before) == 5 * 4
+    torn = [before + after[len(before) :][:cut] for cut in range(0, 21, 3)]  # the row is written, then the header
+    torn += [after[:cut] for cut in range(len(before), len(after))]  # no order of ours: a file that was cut off
+    for content in torn:
+        path.write_bytes(content)
+        steps, losses = Run.open(recorder.path).val_losses()
+        assert steps.tolist() == [0]
+        np.testing.assert_array_equal(losses, [losses_of(0)])
+    for content in torn[:7]:
+        path.write_bytes(content)
+        with Recorder.resume(copy_of(recorder.path, tmp_path)) as resumed:
+            resumed.log_val_losses(losses_of(2), 2)
+        steps, losses = Run.open(resumed.path).val_losses()
+        assert steps.tolist() == [0, 2]  # step 1 has an event, but its row was lost
+        np.testing.assert_array_equal(losses, [losses_of(0), losses_of(2)])
+
+
+def copy_of(folder, root):
+    """A run that nobody records, in a folder of its own."""
+    import shutil
+
+    target = root / f"copy-{len(list(root.iterdir()))}"
+    shutil.copytree(folder, target)
+    meta = store.read_json(target / "run.json")
+    store.write_json(target / "run.json", {**meta, "status": "failed"})
+    return target
+
+
+def test_resuming_repeats_no_row(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        for step in (0, 10, 20, 30):
+            recorder.event("eval", step, {"val/loss": 1.0})
+            recorder.log_val_losses(losses_of(step), step)
+    with Recorder.resume(recorder.path, step=10) as resumed:
+        for step in (20, 40):
+            resumed.event("eval", step, {"val/loss": 1.0})
+            resumed.log_val_losses(-losses_of(step), step)
+    run = Run.open(recorder.path)
+    steps, losses = run.val_losses()
+    assert steps.tolist() == [0, 10, 20, 40]
+    np.testing.assert_array_equal(losses, [losses_of(0), losses_of(10), -losses_of(20), -losses_of(40)])
+    assert run.val_losses(segment=0)[0].tolist() == [0, 10, 20, 30]
+    with pytest.raises(KeyError, match="no losses of single examples"):
+        run.val_losses(segment=5)
+
+
+def test_of_many_examples_some_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(per_example, "MOST", 4)
+    with Recorder(tmp_path) as recorder:
+        recorder.log_val_losses(losses_of(0, 10), 0)
+    assert recorder.run.val_losses()[1].tolist() == [[0, 0.375, 0.75, 1.125]]
+    assert recorder.run.select("val_loss")[0]["d"] == {"row": 0, "examples": 10, "every": 3}
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_once_the_number_of_examples_changes_no_more_are_kept(tmp_path, memory):
+    with Recorder(None if memory else tmp_path) as recorder:
+        recorder.log_val_losses(losses_of(0), 0)
+        for step in (1, 2):
+            recorder.log_val_losses(losses_of(0, 6), step)
+        recorder.log_val_losses(losses_of(3), 3)
+    (note,) = recorder.run.select("note")
+    assert note["d"]["text"].startswith("the losses of single examples are not kept from here on: the rows ")
+    assert "5 examples, these are 6 losses" in note["d"]["text"]
+    assert recorder.run.val_losses()[0].tolist() == [0]
+
+
+def test_the_file_does_not_grow_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(per_example, "ROOM", 128 + 2 * 5 * 4)
+    with Recorder(tmp_path) as recorder:
+        for step in range(4):
+            recorder.log_val_losses(losses_of(step), step)
+    assert recorder.run.val_losses()[0].tolist() == [0, 1]
+    assert "would be larger than" in recorder.run.select("note")[0]["d"]["text"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"x" * 500, None, "object", "columns"])
+def test_a_file_that_is_something_else_is_neither_read_nor_written(tmp_path, content):
+    with Recorder(tmp_path) as recorder:
+        recorder.log_val_losses(losses_of(0), 0)
+    path = recorder.path / "val_loss.npy"
+    if content is None:
+        path.rename(tmp_path / "elsewhere.npy")
+        path.symlink_to(tmp_path / "elsewhere.npy")
+    elif content == "object":
+        np.save(path, np.array([{}]), allow_pickle=True)
+    elif content == "columns":
+        np.save(path, np.asfortranarray(np.ones((3, 5), np.float32)))
+    else:
+        path.write_bytes(content)
+    with pytest.raises(KeyError, match="no losses of single examples"):
+        Run.open(recorder.path).val_losses()
+    before = path.read_bytes()
+    with Recorder.resume(recorder.path) as resumed:
+        resumed.log_val_losses(losses_of(1), 1)
+    if content != b"":
+        assert path.read_bytes() == before
+        assert len(Run.open(recorder.path).select("note")) == 1
+
+
+@pytest.mark.parametrize("bad", [1.0, [[1.0]], [], ["a"]])
+def test_what_are_no_losses_of_examples(bad):
+    with pytest.raises(TypeError, match="log_val_losses: expected one loss for each example, got an array of shape"):
+        Recorder(None).log_val_losses(bad)

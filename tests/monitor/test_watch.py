@@ -8,6 +8,7 @@ import pytest
 import tinynet as tn
 from monitor import Recorder
 from monitor.histograms import Histogram
+from monitor.undisturbed import Undisturbed
 from monitor.watch import QUANTITIES, Watcher, on_host
 from optimizers import SGD, Adam
 from tinynet.layers import Activation, Dropout, Linear, Module, Parameter, Sequential
@@ -503,3 +504,254 @@ def test_parameters_may_become_other_arrays():
     watcher.end(4)
     np.testing.assert_allclose(recorder.run.layers("update_ratio")[2][:, 0], [0.5, 0.5, 0.5, np.nan], rtol=1e-6)
     assert recorder.run.layers("weight_norm")[2][2, 0] == pytest.approx(0.1 * 6**0.5, rel=1e-12)  # in float64
+
+
+# rho ------------------------------------------------------------------------------------------------------------------
+
+
+def rhos(model, move, wanted=lambda loss: loss, clear=True, steps=60, lr=0.05, **options):
+    """rho at every step of a training by hand, whose update is `move(parameter, lr)` along gradients of `wanted(loss)`."""
+    x, y = data(200)
+    y = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0)
+    recorder = Recorder(None)
+    watcher = recorder.watch(model, every=1)
+    for step in range(1, steps + 1):
+        watcher.begin(step)
+        if clear:
+            for parameter in model.parameters():
+                parameter.grad = None
+        loss = tn.cross_entropy(model(x), y)
+        wanted(loss).backward()
+        for parameter in model.parameters():
+            move(parameter, lr)
+        watcher.end(step, loss, lambda: tn.cross_entropy(model(x), y))
+    return recorder.run.series("rho")[1]
+
+
+def descend(parameter, lr):
+    parameter.data[...] = parameter.data - lr * parameter.grad
+
+
+def test_rho_is_the_share_of_the_promised_decrease():
+    model, (x, y) = tn.MLP([6, 8, 3], dropout=0.0, seed=0), data()
+    before = {name: p.numpy().astype(float) for name, p in model.named_parameters()}
+    recorder = Recorder(None)
+    watcher, optimizer = recorder.watch(model), SGD(model.parameters(), 0.5, momentum=0.9)
+    watcher.begin(1)
+    loss = tn.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    watcher.end(1, loss.item(), lambda: tn.cross_entropy(model(x), y))
+    promised = sum((p.grad * (before[name] - p.numpy())).sum() for name, p in model.named_parameters())
+    actual = loss.item() - tn.cross_entropy(model(x), y).item()
+    assert recorder.run.last("rho") == pytest.approx(actual / promised, rel=1e-4)
+    assert 0 < promised != actual > 0
+
+
+def test_rho_is_near_1_in_a_healthy_training():
+    found = rhos(tn.MLP([6, 8, 3], dropout=0.3, seed=0), descend)
+    assert len(found) == 60
+    assert 0.9 < np.median(found) < 1.01
+
+
+def test_rho_is_near_0_with_gradients_that_are_never_cleared():
+    found = rhos(tn.MLP([6, 8, 3], seed=0), descend, clear=False, steps=120)
+    assert abs(np.median(found[20:])) < 0.1
+
+
+def test_rho_is_near_minus_1_with_gradients_of_the_wrong_sign():
+    found = rhos(tn.MLP([6, 8, 3], seed=0), descend, wanted=lambda loss: -loss, lr=0.01)
+    assert np.median(found) == pytest.approx(-1, abs=0.1)
+
+
+def test_rho_needs_the_same_mask_and_gets_it():
+    def first(same):
+        model, (x, y) = tn.MLP([6, 40, 3], dropout=0.5, seed=0), data(16)
+        recorder = Recorder(None)
+        watcher = recorder.watch(model)
+        watcher.begin(1)
+        loss = tn.cross_entropy(model(x), y)
+        loss.backward()
+        for parameter in model.parameters():
+            descend(parameter, 1e-3)
+        if not same:
+            watcher._chance = watcher._undisturbed.chance()
+        watcher.end(1, loss, lambda: tn.cross_entropy(model(x), y))
+        return recorder.run.last("rho")
+
+    assert first(same=True) == pytest.approx(1, abs=0.05)
+    assert abs(first(same=False) - 1) > 0.5  # else this test would show nothing
+
+
+def test_with_clipped_gradients_rho_is_of_those_of_the_loss():
+    def last(tell):
+        model, (x, y) = tn.MLP([6, 8, 3], seed=0), data()
+        recorder = Recorder(None)
+        watcher, optimizer = recorder.watch(model), SGD(model.parameters(), 0.1, clip=lambda pairs: cut(pairs))
+        watcher.begin(1)
+        loss = tn.cross_entropy(model(x), y)
+        loss.backward()
+        if tell:
+            watcher.gradients()
+        optimizer.step()
+        watcher.end(1, loss, lambda: tn.cross_entropy(model(x), y))
+        return recorder.run.last("rho")
+
+    def cut(pairs):
+        for _, gradient in pairs:
+            gradient *= 0.25
+
+    assert last(tell=True) == pytest.approx(1, abs=0.1)
+    assert last(tell=False) == pytest.approx(4, abs=0.4)
+
+
+class Restless(Module):
+    """A layer that draws from every common generator, counts, moves an average, and makes new attributes."""
+
+    def __init__(self):
+        self.count, self.average, self.generator = 0, np.zeros(3), np.random.default_rng(5)
+
+    def forward(self, x):
+        import random
+
+        self.count += 1
+        self.average += 1
+        vars(self).setdefault("made", self.count)
+        self.latest = self.count
+        noise = self.generator.normal() + np.random.rand() + random.random()  # noqa: NPY002
+        return x * np.float32(1 + 0.1 * noise)
+
+
+def test_the_second_pass_leaves_no_trace():
+    def trained(watching, generator=None):
+        import random
+
+        random.seed(1)
+        np.random.seed(1)  # noqa: NPY002
+        model, (x, y) = Sequential(Linear(6, 8, seed=0), Restless(), Linear(8, 3, seed=1)), data()
+        generator = np.random.default_rng(9)
+        loss_of = lambda: tn.cross_entropy(model(x) + np.float32(0.1 * generator.normal()), y)
+        recorder = Recorder(None)
+        watcher = recorder.watch(model, every=2)
+        watcher.draws_from([generator])
+        optimizer = Adam(model.parameters(), 1e-2)
+        for i in range(1, 12):
+            if watching:
+                watcher.begin(i)
+            optimizer.zero_grad()
+            loss = loss_of()
+            loss.backward()
+            optimizer.step()
+            if watching:
+                watcher.end(i, loss, loss_of)
+        rest = vars(model[1])
+        state = [random.getstate(), np.random.get_state()[1].tolist(), generator.bit_generator.state]  # noqa: NPY002
+        inner = [
+            rest["count"],
+            rest["average"].tolist(),
+            rest["made"],
+            rest["latest"],
+            rest["generator"].bit_generator.state,
+        ]
+        return [p.data.tobytes() for p in model.parameters()], state, inner, recorder.run
+
+    *with_, run = trained(True)
+    *without, _ = trained(False)
+    assert with_ == without
+    assert len(run.series("rho")[0]) == 6
+    assert np.median(run.series("rho")[1]) > 0.3
+
+
+def test_a_second_pass_that_does_more_than_the_first_leaves_no_trace():
+    model = Sequential(Linear(6, 3, seed=0), Restless())
+    undisturbed, rest = Undisturbed(model), model[1]
+    rest.generator.normal()
+    chance = undisturbed.chance()
+    before = {**vars(rest), "state": rest.generator.bit_generator.state}
+
+    def second():
+        with undisturbed.again(chance):
+            rest.generator.normal(size=9)
+            rest.extra = rest.count = 7
+            del rest.average
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        second()
+    assert {**vars(rest), "state": rest.generator.bit_generator.state} == before
+
+
+def test_no_rho_where_there_is_nothing_to_see(recwarn):
+    def one(loss, after, lr=0.1):
+        model, (x, _) = Linear(6, 3, seed=0), data()
+        recorder = Recorder(None)
+        watcher = recorder.watch(model)
+        watcher.begin(1)
+        model(x).sum().backward()
+        for parameter in model.parameters():
+            descend(parameter, lr)
+        watcher.end(1, loss, after)
+        assert recorder.run.layers("grad_norm")[2].shape == (1, 1)  # the layers are recorded in any case
+        return recorder.run
+
+    assert "rho" in one(5.0, lambda: 4.0).names()
+    for loss, after, lr in (
+        (5.0, None, 0.1),
+        (None, lambda: 4.0, 0.1),
+        (math.nan, lambda: 4.0, 0.1),
+        (5.0, lambda: math.inf, 0.1),
+        (1e9, lambda: 1e9, 0.1),  # the promise is less than a digit of that
+        (5.0, lambda: 5.0, 0.0),
+    ):
+        assert "rho" not in one(loss, after, lr).names()
+
+    def fails():
+        raise ValueError("no such thing")
+
+    run = one(5.0, fails)
+    assert "rho" not in run.names()
+    (note,) = run.select("note")
+    assert note["d"]["text"] == "watch: no rho, since the loss cannot be computed again: ValueError: no such thing"
+    with pytest.raises(ValueError, match=r"watch: loss should be one number, got an array of shape \(3,\)"):
+        one(np.ones(3), lambda: 4.0)
+
+
+def test_outputs_of_the_second_pass_where_the_first_is_not_looked_at():
+    model, (x, y) = tn.MLP([6, 8, 3], seed=0), data()
+    recorder = Recorder(None)
+    watcher = recorder.watch(model)
+    watcher.begin(1, outputs=False)
+    assert not any(module.forward_hooks for _, module in model.named_modules())
+    loss = tn.cross_entropy(model(x), y)
+    loss.backward()
+    model[0].bias.data += 1
+    watcher.end(1, loss, lambda: tn.cross_entropy(model(x), y))
+    assert column(recorder.run, "act_mean")["layers.0"] == pytest.approx(model[0](x).numpy().mean(), rel=1e-5)
+    assert not any(module.forward_hooks for _, module in model.named_modules())
+
+
+def test_pytorch_rho_and_its_training_does_not_notice():
+    torch = pytest.importorskip("torch")
+
+    def trained(watching):
+        torch.manual_seed(0)
+        layers = [torch.nn.Linear(6, 16), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Dropout(0.5)]
+        model = torch.nn.Sequential(*layers, torch.nn.Linear(16, 3))
+        x, y = (torch.from_numpy(a) for a in data(64))
+        optimizer, recorder = torch.optim.SGD(model.parameters(), 1e-2), Recorder(None)
+        watcher = recorder.watch(model, every=1)
+        for i in range(1, 9):
+            if watching:
+                watcher.begin(i)
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            if watching:
+                watcher.end(i, loss, lambda: torch.nn.functional.cross_entropy(model(x), y))
+        state = [v.numpy().tobytes() for v in model.state_dict().values()]
+        return [*state, torch.get_rng_state().numpy().tobytes()], recorder.run
+
+    (with_, run), (without, _) = trained(True), trained(False)
+    assert with_ == without
+    assert np.median(run.series("rho")[1]) == pytest.approx(1, abs=0.1)

@@ -109,6 +109,8 @@ function extent(traces, domain, log) {
   return [low, high];
 }
 
+const RHO = 1.5; // a few steps that promised next to nothing would hide all others
+
 function yDomain(plot, traces, log) {
   let [low, high] = extent(traces, plot.x.domain, log);
   if (low > high) [low, high] = extent(traces, wholeDomain(), log); // between two points: keep the lines in view
@@ -117,6 +119,8 @@ function yDomain(plot, traces, log) {
     const margin = low < high ? (high / low) ** 0.06 : 2;
     return [Math.max(low / margin, 1e-300), high * margin];
   }
+  if (plot.metric === "rho" && low < RHO && high > -RHO)
+    [low, high] = [Math.max(Math.min(low, 0), -RHO), Math.min(Math.max(high, 1), RHO)];
   const margin = low < high ? (high - low) * 0.06 : Math.abs(low) * 0.2 || 1;
   return [low >= 0 && plot.metric === "lr" ? 0 : low - margin, high + margin];
 }

@@ -109,7 +109,11 @@ function buildFindings(section) {
   const more = make("details", "", host);
   make("summary", "", more, `${rest.length} other checks`);
   for (const finding of rest)
-    make("p", "check", more, `${finding.id.replaceAll("_", " ")}: ${finding.verdict.replaceAll("_", " ")}`);
+    make("p", "check", more, checkLine(finding));
+}
+
+function checkLine({ id, verdict, message }) {
+  return `${id.replaceAll("_", " ")}: ${verdict.replaceAll("_", " ")}${message ? `. ${message}` : ""}`;
 }
 
 function buildFinding(host, finding) {
@@ -127,7 +131,8 @@ function buildFinding(host, finding) {
   if (steps) make("span", "muted", button, `steps ${formatCount(steps[0])} to ${formatCount(steps[1])}`);
   if (app.model.runs.length > 1) make("span", "muted name", button, run.name);
   button.addEventListener("click", () => showFinding(finding));
-  for (const advice of finding.advice) make("p", "name", item, advice);
+  if (finding.message) make("p", "name", item, finding.message);
+  for (const advice of finding.advice) make("p", "advice name", item, advice);
   const more = make("details", "", item);
   make("summary", "", more, "evidence");
   for (const cause of finding.causes) make("p", "name", more, `cause: ${cause}`);
