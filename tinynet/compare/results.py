@@ -36,7 +36,7 @@ class ProblemFacts:
     steps: updates of every run.
     measured_at: steps after which the curves were measured [E], from 0 to `steps`.
     places: names of the places where a run can end (minima, basins); empty if there are no such places.
-    cost: parameters times examples of a step, to guess how long a run takes.
+    cost: about how long a step takes, beside those of other problems: to guess how long a comparison will.
     """
 
     name: str
@@ -56,10 +56,13 @@ class Trial:
 
     hyper: what was set, such as {"lr": 0.1} or {"lr": 0.1, "momentum": 0.95}.
     losses: the metric at the end of each run [tuning seeds]; inf if it diverged.
+    steps_to_target: updates until the metric was first at most the target [tuning seeds]; inf if it never was. None if that
+        was not asked.
     """
 
     hyper: dict[str, float]
     losses: np.ndarray
+    steps_to_target: np.ndarray | None = None
 
     @property
     def median(self) -> float:
@@ -117,7 +120,8 @@ class Result:
 
     problem, optimizer: their names; `setting` is the optimizer as it prints itself, without what was tuned.
     trials: what tuning tried, as many for every optimizer, from the smallest rate to the largest.
-    chosen: the index of the best trial (the smallest median; of equal ones the smallest rate).
+    chosen: the index of the best trial: the smallest median; of equal ones the fewest steps to the target, then the
+        smallest rate.
     tuned: fresh runs with the chosen setting.
     default: fresh runs with the optimizer's default rate; None if it has no default.
     """
@@ -221,23 +225,28 @@ class Comparison:
         """The inverse of to_json; `path` is for the error message."""
         found = data.get("schema") if isinstance(data, Mapping) else None
         if found != SCHEMA:
-            raise ComparisonError(f"{path} is not a comparison saved by this version: its schema is {found!r}, not {SCHEMA!r}")
+            raise ComparisonError(
+                f"{path} is not a comparison saved by this version: its schema is {found!r}, not {SCHEMA!r}"
+            )
         try:
             results = tuple(result_from_json(result) for result in data["results"])
             problems = tuple(
                 ProblemFacts(**{**p, "measured_at": tuple(p["measured_at"]), "places": tuple(p["places"])})
                 for p in data["problems"]
             )
-            rest = {f.name: data[f.name] for f in fields(cls) if f.name not in ("results", "problems")}
-            as_tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
-            return cls(problems=problems, results=results, **as_tuples)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            rest: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name not in ("results", "problems")}
+            rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
+            return cls(problems=problems, results=results, **rest)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ComparisonError(f"{path} is a broken comparison: {type(error).__name__} {error}") from None
 
 
 def result_from_json(data: Mapping[str, Any]) -> Result:
     """A Result, of what store.encode made of it."""
-    trials = tuple(Trial(dict(t["hyper"]), _array(t["losses"])) for t in data["trials"])
+    trials = tuple(
+        Trial(dict(t["hyper"]), _array(t["losses"]), None if (steps := t.get("steps_to_target")) is None else _array(steps))
+        for t in data["trials"]
+    )
     default = data["default"]
     return Result(
         problem=str(data["problem"]),

@@ -1,0 +1,144 @@
+"""A comparison in words: what the numbers support and nothing else, what to beware of, and how it was done.
+
+>>> from tinynet.compare.judgement import judge_pairs
+>>> one, two = judge_pairs({"Adam": range(9), "Lion": range(9), "SGD": range(10, 19)}, [("Adam", "SGD"), ("Lion", "Adam")])
+>>> print(sentence(one), sentence(two), sep="\\n")
+Adam ends lower than SGD: by 10 in the median (95 % interval 10 to 10, p = 0.0078 after Holm's correction, 9 seeds).
+Lion is not distinguishable from Adam with 9 seeds (median difference 0, 95 % interval 0 to 0, p = 1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tinynet.compare.judgement import ALPHA, FEW_PROBLEMS, Pair, Suite, finals, pairs_with_baseline
+from tinynet.compare.results import Comparison, ProblemFacts
+from tinynet.compare.statistics import fewest_seeds
+
+
+def short(x: float, digits: int = 3, zeros: bool = False) -> str:
+    """A number in as few characters as tell it; with `zeros`, in so many digits.
+
+    >>> short(0.012345), short(1e-5), short(float("inf")), short(-1234.5), short(0.1, zeros=True)
+    ('0.0123', '1e-5', 'inf', '-1.23e3', '0.100')
+    """
+    if not math.isfinite(x):
+        return str(float(x))
+    mantissa, _, power = (f"{x:#.{digits}g}" if zeros else f"{x:.{digits}g}").partition("e")
+    return f"{mantissa.rstrip('.')}e{int(power)}" if power else mantissa.rstrip(".")
+
+
+def count(n: int, thing: str) -> str:
+    """So many of a thing: "1 seed", "10 seeds"."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
+# What may be said ---------------------------------------------------------------------------------------------------------
+
+
+def sentence(pair: Pair) -> str:
+    """What may be said about a pair."""
+    one, other, seeds = pair.optimizer, pair.other, count(pair.n, "seed")
+    p = f"p = {short(pair.adjusted, 2)}" + " after Holm's correction" * (pair.tests > 1 and pair.adjusted < 1)
+    if not pair.distinguishable:
+        size = f"median difference {short(pair.difference)}, 95 % interval {short(pair.low)} to {short(pair.high)}"
+        return f"{one} is not distinguishable from {other} with {seeds} ({size}, {p})."
+    side = "lower" if pair.better else "higher"
+    if math.isinf(pair.difference):
+        return f"{one} ends {side} than {other}: most runs of {other if pair.better else one} diverged ({p}, {seeds})."
+    low, high = sorted((abs(pair.low), abs(pair.high)))  # of one sign, since they leave out 0
+    size = f"by {short(abs(pair.difference))} in the median (95 % interval {short(low)} to {short(high)}"
+    return f"{one} ends {side} than {other}: {size}, {p}, {seeds})."
+
+
+def sentences(comparison: Comparison, problem: str) -> list[str]:
+    """One sentence for each optimizer against the baseline, the best first."""
+    if comparison.baseline not in comparison.on(problem):
+        return [f"There is nothing to say: {comparison.baseline}, the baseline, was not finished on {problem}."]
+    return [sentence(pair) for pair in pairs_with_baseline(comparison, problem)]
+
+
+def suite_sentences(suite: Suite) -> list[str]:
+    """What several problems together say."""
+    best = suite.areas.max()
+    nearest = [name for name, area in zip(suite.optimizers, suite.areas, strict=True) if area == best]
+    found = "No optimizer reached a target in half of its runs, on any problem."
+    if best > 0:
+        area = f"area under the performance profile {short(best, 2)}, where 1 is always the fastest"
+        found = f"Nearest to the fastest on {len(suite.problems)} problems: {listed(nearest)} ({area})."
+    if suite.friedman is None or suite.letters is None:
+        return [found, f"Ranks are not tested: that takes at least {FEW_PROBLEMS} problems and 3 optimizers."]
+    p = f"Friedman's test on {len(suite.problems)} problems, p = {short(suite.friedman.pvalue, 2)}"
+    leaders = [name for name, letters in suite.letters.items() if "a" in letters]
+    behind = [name for name, letters in suite.letters.items() if "a" not in letters]
+    if suite.friedman.pvalue >= ALPHA:
+        return [found, f"By their ranks the optimizers are not distinguishable ({p})."]
+    if not behind:
+        return [found, f"Their ranks differ ({p}), but Nemenyi's test cannot say whose."]
+    tied = f"; {listed(leaders)} cannot be told apart" if len(leaders) > 1 else ""
+    fall = "falls" if len(behind) == 1 else "fall"
+    return [found, f"By their ranks {listed(behind)} {fall} behind {leaders[0]}{tied} ({p}; Nemenyi's test)."]
+
+
+def listed(names: Sequence[str]) -> str:
+    """A, B and C."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+# What to beware of --------------------------------------------------------------------------------------------------------
+
+
+def warnings(comparison: Comparison, problem: str) -> list[str]:
+    """What to beware of before believing the table: edges of the grid, too few seeds, a target out of reach, gaps."""
+    facts, results = comparison.problem(problem), comparison.on(problem)
+    found = [f"{name} was not finished." for name in comparison.optimizers if name not in results]
+    found += [f"{name} diverged at every rate that was tried." for name, result in results.items() if result.failed]
+    edges = [f"{name} ({short(r.best_lr)})" for name, r in results.items() if r.at_edge and not r.failed]
+    if edges:
+        was = "was" if len(edges) == 1 else "were"
+        found.append(f"{listed(edges)} {was} best at the edge of the rates: a better rate may lie beyond.")
+    if results and not any(math.isfinite(steps) for r in results.values() for steps in r.tuned.steps_to_target):
+        found.append(f"No run reached the target {short(facts.target)} in {count(facts.steps, 'step')}.")
+    return found + _too_few(len(comparison.seeds), len(finals(comparison, problem)))
+
+
+def _too_few(seeds: int, optimizers: int) -> list[str]:
+    """What so few seeds cannot show, whatever the runs."""
+    others, pairs = optimizers - 1, optimizers * (optimizers - 1) // 2
+    if others < 1 or seeds >= fewest_seeds(pairs):
+        return []
+    if seeds < fewest_seeds(others):
+        least = f"{count(others, 'test')} at the {ALPHA:.0%} level need at least {fewest_seeds(others)} seeds"
+        return [f"With {count(seeds, 'seed')} no difference from the baseline could be shown, however large: {least}."]
+    least = f"to tell any of {count(pairs, 'pair')} apart takes at least {fewest_seeds(pairs)} seeds"
+    return [f"All optimizers share a letter: {least}. Against the baseline alone, {seeds} are enough."]
+
+
+# How it was done ----------------------------------------------------------------------------------------------------------
+
+
+def about(facts: ProblemFacts) -> str:
+    """A problem in a line."""
+    return f"{facts.text.rstrip('.')}; {facts.metric} after {count(facts.steps, 'step')}, target {short(facts.target)}."
+
+
+def protocol(comparison: Comparison) -> list[str]:
+    """How it was done, so that a reader can judge it and repeat it."""
+    grid = comparison.grid
+    rates = f"rates from {short(min(grid))} to {short(max(grid))}" if len(grid) > 1 else f"rate {short(grid[0])}"
+    trials = f"{count(comparison.budget, 'trial')} each ({rates}), all on {count(len(comparison.tuning_seeds), 'seed')}"
+    tuning = f"{trials}; the setting with the smallest median at the end was chosen"
+    if comparison.budget == 1:
+        tuning = "none, every optimizer ran at its default rate"
+    return [
+        f"Tuning: {tuning}. All other settings are each optimizer's documented defaults.",
+        f"Results: {count(len(comparison.seeds), 'fresh seed')}, none of them used in tuning, at the chosen setting and "
+        "again at the default rate. A seed stands for a start, the data and the order of batches: they are the same for "
+        "all optimizers.",
+        f"Tests: every optimizer against {comparison.baseline}, which was named before the run. Two are called different "
+        "only if the Wilcoxon signed-rank test over paired seeds gives p < 0.05 after Holm's correction for all tests on a "
+        "problem, and the 95 % bootstrap interval of the median difference leaves out 0. Letters test all pairs like this.",
+        "Failures: a run that diverged counts as infinitely bad and a missed target as infinitely many steps; both take "
+        "part in every median. Targets belong to the problems and were fixed beforehand.",
+    ]
