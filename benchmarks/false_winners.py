@@ -16,10 +16,10 @@ from itertools import combinations
 
 import numpy as np
 
-from tinynet.compare.contenders import CONTENDERS
-from tinynet.compare.judgement import ALPHA, judge_pairs
-from tinynet.compare.problems import PROBLEMS
-from tinynet.compare.protocol import run_all
+from tinynet.comparison.contenders import CONTENDERS
+from tinynet.comparison.judgement import ALPHA, judge_pairs
+from tinynet.comparison.problems import PROBLEMS
+from tinynet.comparison.protocol import run_all
 
 DRAWS = {
     "normal": lambda rng, n: rng.normal(size=n),

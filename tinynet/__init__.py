@@ -4,6 +4,8 @@ Read it in this order: rules.py (the table of derivatives), graph.py (walking ba
 then the siblings `optimizers` and `monitor`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import monitor
 import optimizers
 from tinynet import datasets, functional, preprocessing
@@ -44,7 +46,20 @@ from tinynet.messages import ShapeError
 from tinynet.tensor import Tensor
 from tinynet.training import evaluate, fit, predict
 
+if TYPE_CHECKING:
+    from tinynet.comparison import Comparison, compare, search
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """compare, search and Comparison are imported when they are asked for: who trains one net needs none of that."""
+    if name not in ("Comparison", "compare", "search"):
+        raise AttributeError(f"module 'tinynet' has no attribute {name!r}")
+    from tinynet import comparison
+
+    return getattr(comparison, name)
+
 
 __all__ = [
     "MLP",
@@ -53,6 +68,7 @@ __all__ = [
     "BatchNorm1d",
     "CaptureWarning",
     "ChangedArrayError",
+    "Comparison",
     "DeviceError",
     "DeviceMemoryError",
     "Dropout",
@@ -70,6 +86,7 @@ __all__ = [
     "Tensor",
     "binary_cross_entropy_with_logits",
     "capture",
+    "compare",
     "cross_entropy",
     "datasets",
     "detect_anomaly",
@@ -96,6 +113,7 @@ __all__ = [
     "predict",
     "preprocessing",
     "relu",
+    "search",
     "set_default_dtype",
     "sigmoid",
     "softmax",

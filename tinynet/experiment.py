@@ -120,7 +120,8 @@ class Experiment:
         self._split()
         sizes = [d.x.shape[1], *s.hidden, d.outputs]
         self.model = MLP(sizes, activation=s.activation, dropout=s.dropout, seed=s.seed).to(s.device)
-        self.optimizer = self._optimizer(-(-len(self.train_data[0]) // s.batch_size) * s.epochs)
+        self.steps = -(-len(self.train_data[0]) // s.batch_size) * s.epochs
+        self.optimizer = self._optimizer(self.steps)
         self.loss = functional.cross_entropy if self.classifies else functional.mse_loss
         self.metrics = ("accuracy",) if self.classifies else ("r2_score",)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinynet.compare.results import Comparison, ProblemFacts, Result, Runs, Trial
+from tinynet.comparison.results import Comparison, ProblemFacts, Result, Runs, Trial
 
 GRID = (0.001, 0.003, 0.01, 0.03, 0.1)
 

@@ -9,9 +9,9 @@ import pytest
 from made_up import comparison, result, usual
 
 from tinynet.cli import compare as command
-from tinynet.compare import Comparison
-from tinynet.compare.protocol import Parts
-from tinynet.compare.sentences import sentences
+from tinynet.comparison import Comparison
+from tinynet.comparison.protocol import Parts
+from tinynet.comparison.sentences import sentences
 
 QUICK = ("--rates", "0.01:1:3", "--seeds", "6", "--tuning-seeds", "2", "--steps", "60")
 FILES = {"comparison.json", "comparison.html"}
@@ -29,7 +29,7 @@ def saved(tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pictures take time, and have tests of their own."""
-    monkeypatch.setattr("tinynet.compare.pictures.pictures", lambda *_: [])
+    monkeypatch.setattr("tinynet.comparison.pictures.pictures", lambda *_: [])
 
 
 # Running ----------------------------------------------------------------------------------------------------------------
@@ -172,3 +172,8 @@ def test_files_that_are_no_comparison(tinynet, content, text):
     done = tinynet("compare", "--from", "c.json", status=2)
     assert text in " ".join(done.stderr.split())
     assert names(".") == {"c.json"}
+
+
+def test_processes_here_and_a_cluster_do_not_go_together(tinynet):
+    said = tinynet("compare", "adam", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:1", status=2).output
+    assert "--jobs is for this machine; with --scheduler the cluster says how many processes share the work" in said

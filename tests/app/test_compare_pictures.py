@@ -11,9 +11,9 @@ import pytest
 from made_up import GRID, comparison, facts, result, usual
 
 from optimizers import SGD, Adam, descend, quadratic
-from tinynet.compare import Comparison, compare
-from tinynet.compare.pictures import look, pictures, plot_bands, plot_profile, plot_sensitivity, plot_walks
-from tinynet.compare.report import write_comparison
+from tinynet.comparison import Comparison, compare
+from tinynet.comparison.pictures import look, pictures, plot_bands, plot_profile, plot_sensitivity, plot_walks
+from tinynet.comparison.report import write_comparison
 
 INF = np.inf
 EVIL = '</script><img src=x onerror=alert(1)>"id="$x$ [red]'

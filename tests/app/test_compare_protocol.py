@@ -11,12 +11,12 @@ import pytest
 
 import tinynet as tn
 from optimizers import LBFGS, SGD, Adam, ClipNorm
-from tinynet.compare import protocol
-from tinynet.compare.contenders import CONTENDERS, USUAL, Contender
-from tinynet.compare.problems import PROBLEMS, LandscapeProblem, NetProblem
-from tinynet.compare.protocol import GRID, compare
-from tinynet.compare.results import Comparison, ComparisonError, ProblemFacts, Result, Runs, Trial
-from tinynet.compare.sweep import sweep
+from tinynet.comparison import protocol
+from tinynet.comparison.contenders import CONTENDERS, USUAL, Contender
+from tinynet.comparison.problems import PROBLEMS, LandscapeProblem, NetProblem
+from tinynet.comparison.protocol import GRID, compare
+from tinynet.comparison.results import Comparison, ComparisonError, ProblemFacts, Result, Runs, Trial
+from tinynet.comparison.sweep import sweep
 
 QUICK = {"on": "quadratic-10", "grid": [0.01, 0.1, 1.0], "tuning_seeds": 2, "seeds": 3, "steps": 40}
 XOR = NetProblem("xor", "corners", 0.5, 24, 8, lambda: (tn.datasets.xor(64), tn.datasets.xor(32, seed=1)), (2, 8, 2))
@@ -41,12 +41,12 @@ def test_the_usual_protocol():
     assert comparison.optimizers == ("sgd-momentum", "adam", "sgd")  # the baseline runs too
     assert (comparison.baseline, comparison.budget, comparison.grid) == ("sgd-momentum", 13, GRID)
     assert comparison.tuning_seeds == (0, 1, 2, 3, 4)
-    assert comparison.seeds == tuple(range(5, 15))
+    assert comparison.seeds == tuple(range(5, 17))
     assert not set(comparison.seeds) & set(comparison.tuning_seeds)
     for name, result in comparison.on("quadratic-10").items():
         assert [trial.hyper for trial in result.trials] == [{"lr": lr} for lr in GRID]
         assert all(trial.losses.shape == (5,) for trial in result.trials)
-        assert result.tuned.curves.shape == result.default.curves.shape == (10, 3)
+        assert result.tuned.curves.shape == result.default.curves.shape == (12, 3)
         assert result.default.hyper == {"lr": CONTENDERS[name].default_lr}
         assert result.tuned.seconds_per_step > 0
     assert comparison.versions.keys() == {"python", "numpy", "machine"}
@@ -307,7 +307,7 @@ FULL = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
-from tinynet.compare import compare
+from tinynet.comparison import compare
 try:
     compare(["sgd"], on="quadratic-10", grid=[0.1], tuning_seeds=1, seeds=2, steps=20, store=sys.argv[1])
 except OSError as error:
@@ -448,3 +448,21 @@ def test_refused_with_a_clear_message_before_anything_runs(given, text, monkeypa
     monkeypatch.setattr(protocol, "sweep", lambda *args: pytest.fail("it ran"))
     with pytest.raises((ValueError, TypeError), match=text):
         compare(**{"optimizers": ["sgd"], **QUICK, **given})
+
+
+def test_an_optimizer_of_ours_may_have_another_name():
+    comparison = compare({"one": "adam", "other": "adam"}, baseline="one", **QUICK)
+    assert comparison.optimizers == ("one", "other")
+    one, other = comparison.result("quadratic-10", "one"), comparison.result("quadratic-10", "other")
+    assert one.best_lr == other.best_lr
+    assert np.array_equal(one.tuned.curves, other.tuned.curves)
+
+
+def test_it_is_reached_from_the_top():
+    """Though it is imported only when it is asked for, and a folder beside the engine has another name."""
+    code = (
+        "import sys, tinynet as tn; assert 'tinynet.comparison' not in sys.modules; "
+        "assert callable(tn.compare) and callable(tn.search) and callable(tn.compare); tn.Comparison.load; "
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinynet.compare import statistics as s
+from tinynet.comparison import statistics as s
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "goldens" / "statistics.json").read_text())
 INF, NAN = math.inf, math.nan

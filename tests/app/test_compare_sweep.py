@@ -8,9 +8,9 @@ import pytest
 import tinynet as tn
 from optimizers import EMA, LBFGS, SGD, Adagrad, Adam, Lookahead, Muon, ScheduleFreeSGD
 from optimizers.landscapes import Landscape
-from tinynet.compare.contenders import CONTENDERS
-from tinynet.compare.problems import PROBLEMS, SUITES, LandscapeProblem, NetProblem, find_problems
-from tinynet.compare.sweep import sweep
+from tinynet.comparison.contenders import CONTENDERS
+from tinynet.comparison.problems import PROBLEMS, SUITES, LandscapeProblem, NetProblem, find_problems
+from tinynet.comparison.sweep import sweep
 
 XOR = NetProblem(
     "xor", "four corners", 0.5, 40, 8, lambda: (tn.datasets.xor(64), tn.datasets.xor(32, seed=1)), (2, 8, 2), batch_size=16

@@ -14,11 +14,11 @@ from made_up import comparison, facts, result, usual
 from rich.console import Console
 
 from optimizers import Adam
-from tinynet.compare import Comparison, ComparisonError, compare
-from tinynet.compare.judgement import Pair, groups, judge_pairs, judge_suite, pairs_with_baseline
-from tinynet.compare.sentences import about, protocol, sentence, sentences, suite_sentences, warnings
-from tinynet.compare.statistics import friedman, nemenyi, wilcoxon
-from tinynet.compare.table import cells, leads, place_cells, plain, rich_table, rows, suite_cells, terminal_table
+from tinynet.comparison import Comparison, ComparisonError, compare
+from tinynet.comparison.judgement import Pair, groups, judge_pairs, judge_suite, pairs_with_baseline
+from tinynet.comparison.sentences import about, protocol, sentence, sentences, suite_sentences, warnings
+from tinynet.comparison.statistics import friedman, nemenyi, wilcoxon
+from tinynet.comparison.table import cells, leads, place_cells, plain, rich_table, rows, suite_cells, terminal_table
 
 INF = math.inf
 ANSI = "\x1b[1m"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from monitor import load_runs
-from tinynet.search import USUAL, LogUniform, Uniform, _candidates, _rungs, search, train_once
+from tinynet.comparison.searching import USUAL, LogUniform, Uniform, _candidates, _rungs, search, train_once
 
 QUICK = {"tuning_seeds": 2, "seeds": 2, "epochs": 3}
 
@@ -146,7 +146,7 @@ def test_the_comparison_can_be_saved(tmp_path):
     ],
 )  # fmt: skip
 def test_errors_say_what_to_do_before_anything_is_trained(arguments, error, message, monkeypatch):
-    monkeypatch.setattr("tinynet.search.run_trials", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr("tinynet.comparison.searching.run_trials", lambda *_, **__: pytest.fail("it was trained"))
     with pytest.raises(error, match=message):
         search(**{"space": {"hidden": [(4,)]}, **arguments})
 

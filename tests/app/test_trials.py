@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor import RecorderError
-from tinynet.trials import TrialError, run_trials
+from tinynet.comparison.trials import TrialError, run_trials
 
 # Functions that other processes call by their names --------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     """And what was begun is waited for."""
     script = (
         "import sys, time; sys.path.insert(0, sys.argv[1]); from test_trials import note_slowly\n"
-        "from tinynet.trials import run_trials\n"
+        "from tinynet.comparison.trials import run_trials\n"
         "if __name__ == '__main__':\n"
         "    specs = [{'i': i, 'log': sys.argv[2] + '/log'} for i in range(100)]\n"
         "    run_trials(note_slowly, specs, executor=2, store=sys.argv[2] + '/trials.jsonl')\n"

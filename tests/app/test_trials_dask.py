@@ -3,10 +3,12 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 from test_trials import calls, fail_at_two, note, note_slowly, product
 
-from tinynet.trials import TrialError, run_trials
+from tinynet.comparison import compare
+from tinynet.comparison.trials import TrialError, run_trials
 
 distributed = pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
@@ -57,6 +59,15 @@ def test_what_another_executor_has_done_is_not_done_again(cluster, tmp_path):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://"])
 def test_a_scheduler_that_does_not_answer_is_named(address, monkeypatch):
-    monkeypatch.setattr("tinynet.trials.PATIENCE", 1)
+    monkeypatch.setattr("tinynet.comparison.trials.PATIENCE", 1)
     with pytest.raises(ConnectionError, match=f"no Dask scheduler answers at '{address}' .*dask scheduler"):
         run_trials(note, [1], executor=address)
+
+
+def test_a_comparison_is_the_same_on_a_cluster(cluster):
+    settings = {"on": ["quadratic-10", "moons"], "grid": [0.01, 0.1], "tuning_seeds": 2, "seeds": 3, "steps": 20}
+    here = compare(["adam", "sgd"], **settings)
+    there = compare(["adam", "sgd"], executor=cluster.scheduler_address, **settings)
+    for a, b in zip(here.results, there.results, strict=True):
+        assert np.array_equal(a.tuned.curves, b.tuned.curves)
+        assert [t.losses.tolist() for t in a.trials] == [t.losses.tolist() for t in b.trials]

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from tinynet.cli.shared import Mistake, json_option, new_console, plain, print_json, say, shown, user_errors
 
 if TYPE_CHECKING:
-    from tinynet.compare.results import Comparison
+    from tinynet.comparison.results import Comparison
 
 FILE, PAGE, UNFINISHED = "comparison.json", "comparison.html", "unfinished.jsonl"
 MOST = 6  # pictures that are named one by one
@@ -51,13 +51,14 @@ def _rates(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
 @click.option("--rates", callback=_rates, help="learning rates to try, as lo:hi:n or a,b,c  [1e-5:10:13]")
 @click.option("--budget", type=int, help="trials of every optimizer: 1, as many as rates, or three times as many  [rates]")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="processes that share the work  [1]")
+@click.option("--scheduler", metavar="ADDRESS", help="a Dask cluster that does the work, such as tcp://host:8786")
 @click.option("-o", "--out", metavar="FOLDER", help="where to write  [comparisons/ and the problem's name]")
 @click.option("--from", "path", metavar="FILE", help="draw and print a saved comparison again, without running anything")
 @click.option("--style", type=click.Choice(["paper", "slides"]), default="paper", help="of the pictures  [paper]")
 @json_option
 @user_errors
 def compare(optimizers: Sequence[str], on: Sequence[str], path: str | None, out: str | None, style: str, as_json: bool,
-            jobs: int, rates: tuple[float, ...] | None, **options: Any) -> None:  # fmt: skip
+            jobs: int, scheduler: str | None, rates: tuple[float, ...] | None, **options: Any) -> None:  # fmt: skip
     """Compare optimizers, and say what can be told apart.
 
     On small problems, where all get the same tuning, starts, batches and budget. Pictures, a page and all numbers are kept
@@ -77,7 +78,7 @@ def compare(optimizers: Sequence[str], on: Sequence[str], path: str | None, out:
         folder = Path(out) if out else _file(Path(path)).parent
     else:
         folder = Path(out) if out else _free_folder("-".join(on))
-        run = {**options, "on": list(on), "store": folder / UNFINISHED, "executor": jobs if jobs > 1 else None}
+        run = {**options, "on": list(on), "store": folder / UNFINISHED, "executor": _executor(jobs, scheduler)}
         comparison = _run(list(optimizers) or None, run if rates is None else {**run, "grid": rates}, as_json)
         comparison.save(folder / FILE)
         (folder / UNFINISHED).unlink(missing_ok=True)
@@ -97,7 +98,7 @@ def compare(optimizers: Sequence[str], on: Sequence[str], path: str | None, out:
 
 def _run(optimizers: list[str] | None, options: dict[str, Any], quiet: bool) -> Comparison:
     """Compare under a progress bar; Ctrl-C says how to go on. A mistake leaves no new folder behind."""
-    from tinynet.compare.protocol import compare
+    from tinynet.comparison.protocol import compare
 
     folder: Path = options["store"].parent
     made = [part for part in (folder, *folder.parents) if not part.exists()]
@@ -130,6 +131,12 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
 
+def _executor(jobs: int, scheduler: str | None) -> int | str | None:
+    if jobs > 1 and scheduler is not None:
+        raise Mistake("--jobs is for this machine; with --scheduler the cluster says how many processes share the work")
+    return scheduler or (jobs if jobs > 1 else None)
+
+
 def _free_folder(name: str) -> Path:
     """comparisons/moons; if a finished comparison is there, comparisons/moons-2, and so on."""
     safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:80]
@@ -152,7 +159,7 @@ def _file(path: Path) -> Path:
 
 
 def _loaded(path: Path) -> Comparison:
-    from tinynet.compare.results import Comparison
+    from tinynet.comparison.results import Comparison
 
     if not _file(path).is_file():
         raise Mistake(f"there is no file {str(_file(path))!r}: name a comparison.json, or the folder that holds one")
@@ -164,8 +171,8 @@ def _loaded(path: Path) -> Comparison:
 
 def _write(comparison: Comparison, folder: Path, style: str, new: bool) -> list[Path]:
     """Write the pictures and the page; the names of all files there are of this comparison."""
-    from tinynet.compare.pictures import pictures
-    from tinynet.compare.report import write_comparison
+    from tinynet.comparison.pictures import pictures
+    from tinynet.comparison.report import write_comparison
 
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / FILE] if new else []
@@ -179,9 +186,9 @@ def _write(comparison: Comparison, folder: Path, style: str, new: bool) -> list[
 
 def _show(comparison: Comparison, console: Any) -> None:
     """Tables and sentences of all problems, then of all together."""
-    from tinynet.compare.judgement import judge_suite
-    from tinynet.compare.sentences import about, sentences, suite_sentences, warnings
-    from tinynet.compare.table import place_cells, rich_table, suite_cells, terminal_table
+    from tinynet.comparison.judgement import judge_suite
+    from tinynet.comparison.sentences import about, sentences, suite_sentences, warnings
+    from tinynet.comparison.table import place_cells, rich_table, suite_cells, terminal_table
 
     explained = ""
     for facts in comparison.problems:
@@ -208,9 +215,9 @@ def _show(comparison: Comparison, console: Any) -> None:
 
 def _as_data(comparison: Comparison, files: list[Path]) -> dict[str, Any]:
     """What a script may want: tables and sentences of every problem, and where everything is."""
-    from tinynet.compare.judgement import judge_suite
-    from tinynet.compare.sentences import sentences, suite_sentences, warnings
-    from tinynet.compare.table import plain as table
+    from tinynet.comparison.judgement import judge_suite
+    from tinynet.comparison.sentences import sentences, suite_sentences, warnings
+    from tinynet.comparison.table import plain as table
 
     suite = judge_suite(comparison)
     problems = {

@@ -33,6 +33,8 @@ from tinynet.layers import ACTIVATIONS
 if TYPE_CHECKING:
     from rich.table import Table
 
+SELDOM = 10  # steps between two looks into the layers, at least
+
 
 def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
     if value is None or not value.strip():
@@ -71,13 +73,16 @@ def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
     type=click.IntRange(min=1),
     help="stop when val/loss has not improved for so many epochs, and go back to the best",
 )
+@click.option(
+    "--watch", type=click.IntRange(min=0), help="look into the layers every so many steps, 0 never  [100 times in all]"
+)
 @click.option("--seed", type=int, default=0, help="for the data, the split, the weights and the order  [0]")
 @click.option("--device", default="cpu", help="cpu or cuda  [cpu]")
 @click.option("--runs", "root", default="runs", help="where to put the run's folder  [runs]")
 @click.option("--resume", metavar="RUN", help="go on with a run that was broken off (its folder, name, or latest)")
 @json_option
 @user_errors
-def train(root: str, as_json: bool, patience: int | None, resume: str | None, **options: Any) -> None:
+def train(root: str, as_json: bool, patience: int | None, watch: int | None, resume: str | None, **options: Any) -> None:
     """Train a network on DATA, and judge it.
 
     It is judged on examples that it has never seen.
@@ -96,10 +101,12 @@ def train(root: str, as_json: bool, patience: int | None, resume: str | None, **
     """
     if resume is not None:
         folder = find_run(resume, root)
-        experiment, patience, checkpoint, recorder = _resumed(folder)
+        experiment, patience, watch, checkpoint, recorder = _resumed(folder)
     else:
         experiment, checkpoint = Experiment(Settings(**options)), None
-        recorder = Recorder(root, name=experiment.dataset.name, config={**experiment.config(), "patience": patience})
+        watch = max(experiment.steps // 100, SELDOM) if watch is None else watch
+        config = {**experiment.config(), "patience": patience, "watch": watch}
+        recorder = Recorder(root, name=experiment.dataset.name, config=config)
     assert recorder.path is not None
     if not as_json:
         _introduce(experiment, checkpoint)
@@ -108,7 +115,7 @@ def train(root: str, as_json: bool, patience: int | None, resume: str | None, **
     callbacks += [Checkpoint(every=10), *([EarlyStopping("val/loss", patience)] if patience else []), doctor]
     try:
         with one_blas_thread():
-            experiment.train(recorder, callbacks, checkpoint)
+            experiment.train(recorder, callbacks, checkpoint, watch or None)
     except KeyboardInterrupt:
         _finish_interrupted(experiment, recorder, recorder.path, as_json)
     except FloatingPointError as error:
@@ -117,8 +124,7 @@ def train(root: str, as_json: bool, patience: int | None, resume: str | None, **
             f"{what}. Lower the learning rate (--lr was {experiment.lr:g}). What was recorded is in {recorder.path}"
         ) from error
     pictures = experiment.draw(recorder.run, recorder.path)
-    scores = experiment.judge()
-    recorder.describe(test=scores)
+    scores = recorder.run.meta["test"]
     detected = doctor.report.detected if doctor.report else ()
     if as_json:
         found = [finding.id for finding in detected]
@@ -130,8 +136,8 @@ def train(root: str, as_json: bool, patience: int | None, resume: str | None, **
     _where_next(recorder.path, pictures)
 
 
-def _resumed(folder: Path) -> tuple[Experiment, int | None, dict[str, Any], Recorder]:
-    """What is needed to go on with a run: its experiment made anew, patience, last checkpoint, and recorder."""
+def _resumed(folder: Path) -> tuple[Experiment, int | None, int | None, dict[str, Any], Recorder]:
+    """What is needed to go on with a run: its experiment made anew, patience, watch, last checkpoint, and recorder."""
     context = click.get_current_context()
     given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if other := sorted(set(given) - {"resume", "root", "as_json"}):
@@ -144,7 +150,14 @@ def _resumed(folder: Path) -> tuple[Experiment, int | None, dict[str, Any], Reco
     before = (run.meta.get("data") or {}).get("fingerprint")
     if before != experiment.fingerprint():
         raise Mistake(f"the data of {folder} have changed since it began: a run goes on with the same data, or begins anew")
-    return experiment, run.config.get("patience"), checkpoint, Recorder.resume(folder, checkpoint["step"])
+    settings = run.config
+    return (
+        experiment,
+        settings.get("patience"),
+        settings.get("watch"),
+        checkpoint,
+        Recorder.resume(folder, checkpoint["step"]),
+    )
 
 
 def _introduce(experiment: Experiment, checkpoint: dict[str, Any] | None) -> None:

@@ -20,7 +20,7 @@ from optimizers.landscapes import Landscape
 from optimizers.trajectories import Point
 from tinynet import datasets
 from tinynet.capture import capture
-from tinynet.compare.results import ProblemFacts
+from tinynet.comparison.results import ProblemFacts
 from tinynet.graph import no_grad
 from tinynet.layers import MLP
 from tinynet.naming import lookup

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.compare.problems import Problem
-from tinynet.compare.results import Runs
+from tinynet.comparison.problems import Problem
+from tinynet.comparison.results import Runs
 
 
 def sweep(problem: Problem, make: Callable, hyper: Mapping[str, Any], seeds: Sequence[int]) -> Runs:
@@ -27,7 +27,7 @@ def sweep(problem: Problem, make: Callable, hyper: Mapping[str, Any], seeds: Seq
     run whose loss only grows has not. The answer's `hyper` is empty, since the runs may differ in theirs.
 
     >>> from optimizers import SGD
-    >>> from tinynet.compare.problems import PROBLEMS
+    >>> from tinynet.comparison.problems import PROBLEMS
     >>> runs = sweep(PROBLEMS["quadratic-10"], SGD, {"lr": np.array([0.1, 0.05, 1e4])}, [0, 0, 0])
     >>> runs.steps_to_target, runs.diverged
     (array([37., 76., inf]), array([False, False,  True]))

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinynet.compare.judgement import Suite, finals, groups
-from tinynet.compare.results import Comparison
-from tinynet.compare.sentences import short
-from tinynet.compare.statistics import quantile, scores, sensitivity_width
+from tinynet.comparison.judgement import Suite, finals, groups
+from tinynet.comparison.results import Comparison
+from tinynet.comparison.sentences import short
+from tinynet.comparison.statistics import quantile, scores, sensitivity_width
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -2,7 +2,7 @@
 
 Every candidate is trained on the same tuning seeds and judged by its median. The best few, the finalists, are trained again
 on fresh seeds beside the usual settings of the data set: tuning seeds flatter whoever was chosen by them. What the fresh
-runs show is a Comparison (compare/results.py), with the same table, pictures and tests.
+runs show is a Comparison (results.py), with the same table, pictures and tests.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 
 from monitor.recorder import Recorder, Run
 from optimizers.kinds import checked
-from tinynet.compare.results import Comparison, ProblemFacts, Result, Runs, Trial
+from tinynet.comparison.results import Comparison, ProblemFacts, Result, Runs, Trial
+from tinynet.comparison.trials import run_trials
 from tinynet.experiment import Experiment, Settings
 from tinynet.naming import lookup
-from tinynet.trials import run_trials
 
 USUAL = "usual settings"  # the baseline
 METRICS = {"loss": "validation loss", "error": "validation error"}

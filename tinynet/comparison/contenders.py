@@ -6,7 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,7 @@ def find_contenders(wanted: Any, baseline: str) -> dict[str, Contender]:
 
 def _made_by(label: str, make: Any) -> Contender:
     if isinstance(make, str):
-        return lookup("optimizer", make, CONTENDERS)
+        return replace(lookup("optimizer", make, CONTENDERS), name=label)
     if not callable(make):
         raise TypeError(
             f"optimizers[{label!r}] must be a function (parameters, lr) -> optimizer, such as Adam or "

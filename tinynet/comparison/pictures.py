@@ -22,12 +22,12 @@ import numpy as np
 from monitor.pictures.style import canvas, shown
 from optimizers.landscapes import Landscape
 from optimizers.trajectories import COLOURS, MARKERS, STYLES, descend, plot_trajectories
-from tinynet.compare.contenders import CONTENDERS
-from tinynet.compare.judgement import Suite, finals, judge_suite
-from tinynet.compare.problems import PROBLEMS, LandscapeProblem
-from tinynet.compare.results import Comparison
-from tinynet.compare.sentences import short
-from tinynet.compare.statistics import profile, quantile, scores
+from tinynet.comparison.contenders import CONTENDERS
+from tinynet.comparison.judgement import Suite, finals, judge_suite
+from tinynet.comparison.problems import PROBLEMS, LandscapeProblem
+from tinynet.comparison.results import Comparison
+from tinynet.comparison.sentences import short
+from tinynet.comparison.statistics import profile, quantile, scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """A comparison in words: what the numbers support and nothing else, what to beware of, and how it was done.
 
->>> from tinynet.compare.judgement import judge_pairs
+>>> from tinynet.comparison.judgement import judge_pairs
 >>> one, two = judge_pairs({"Adam": range(9), "Lion": range(9), "SGD": range(10, 19)}, [("Adam", "SGD"), ("Lion", "Adam")])
 >>> print(sentence(one), sentence(two), sep="\\n")
 Adam ends lower than SGD: by 10 in the median (95 % interval 10 to 10, p = 0.0078 after Holm's correction, 9 seeds).
@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tinynet.compare.judgement import ALPHA, FEW_PROBLEMS, Pair, Suite, finals, pairs_with_baseline
-from tinynet.compare.results import Comparison, ProblemFacts
-from tinynet.compare.statistics import fewest_seeds
+from tinynet.comparison.judgement import ALPHA, FEW_PROBLEMS, Pair, Suite, finals, pairs_with_baseline
+from tinynet.comparison.results import Comparison, ProblemFacts
+from tinynet.comparison.statistics import fewest_seeds
 
 
 def short(x: float, digits: int = 3, zeros: bool = False) -> str:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from monitor import store
 from monitor.page.content import script_json
 from optimizers.trajectories import COLOURS, STYLES
-from tinynet.compare.judgement import judge_suite
-from tinynet.compare.pictures import pictures
-from tinynet.compare.results import Comparison
-from tinynet.compare.sentences import about, listed, protocol, sentences, suite_sentences, warnings
-from tinynet.compare.table import MEANINGS, cells, clip, leads, place_cells, rows, suite_cells
+from tinynet.comparison.judgement import judge_suite
+from tinynet.comparison.pictures import pictures
+from tinynet.comparison.results import Comparison
+from tinynet.comparison.sentences import about, listed, protocol, sentences, suite_sentences, warnings
+from tinynet.comparison.table import MEANINGS, cells, clip, leads, place_cells, rows, suite_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,7 @@ def _few(names: Sequence[str], what: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return (resources.files("tinynet") / "compare" / "page" / name).read_text(encoding="utf-8")
+    return (resources.files("tinynet.comparison") / "page" / name).read_text(encoding="utf-8")
 
 
 def _policy(script: str) -> str:

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.compare.contenders import CONTENDERS, Contender, find_contenders
-from tinynet.compare.problems import PROBLEMS, Problem, find_problems
-from tinynet.compare.results import Comparison, Result, Runs, Trial, result_from_json
-from tinynet.compare.sweep import made, sweep
-from tinynet.trials import run_trials
+from tinynet.comparison.contenders import CONTENDERS, Contender, find_contenders
+from tinynet.comparison.problems import PROBLEMS, Problem, find_problems
+from tinynet.comparison.results import Comparison, Result, Runs, Trial, result_from_json
+from tinynet.comparison.sweep import made, sweep
+from tinynet.comparison.trials import run_trials
 
 GRID = tuple(10 ** (i / 2) for i in range(-10, 3))  # 1e-5 to 1e1, by half decades
 Progress = Callable[[int, int, str], None]
@@ -40,7 +40,7 @@ def compare(
     grid: Sequence[float] = GRID,
     budget: int | None = None,
     tuning_seeds: int = 5,
-    seeds: int = 10,
+    seeds: int = 12,
     seed: int = 0,
     steps: int | None = None,
     progress: Progress | None = None,
@@ -49,15 +49,16 @@ def compare(
 ) -> Comparison:
     """Tune optimizers with equal budgets, run them on fresh seeds, and answer everything that was found.
 
-    optimizers: names (compare/contenders.py lists them), or functions by name, {"mine": lambda params, lr=1e-3: ...}, that
+    optimizers: names (contenders.py lists them), or functions by name, {"mine": lambda params, lr=1e-3: ...}, that
         make an optimizer; lr is then an array with a rate for each run. None is eight usual ones.
-    on: a problem or a suite by name ("moons", "toy2d", "small", "all"; compare/problems.py), a Problem, or a list of these.
+    on: a problem or a suite by name ("moons", "toy2d", "small", "all"; problems.py), a Problem, or a list of these.
     baseline: the optimizer that the others are tested against; it runs even if it is not among `optimizers`.
     grid: the rates to try. All optimizers have the same.
     budget: settings that every optimizer tries, each on all tuning seeds. 1 tries the default rate alone, len(grid) (the
         default) the grid, 3 len(grid) also three momenta, beta1s or what else a Contender calls its `second`; an optimizer
         that has no such thing tries a grid three times as fine.
-    tuning_seeds, seeds: how many; they are numbered from `seed` on, those of the tuning first.
+    tuning_seeds, seeds: how many; they are numbered from `seed` on, those of the tuning first. With 12 fresh seeds any two
+        of 14 optimizers can be told apart; with fewer, fewer can.
     steps: updates of every run; None is what the problem says.
     progress: called as progress(done, total, text) at the start and after every optimizer on every problem.
     store, executor: of trials.run_trials. A second call with the same store makes only what is left; executor=2 uses two

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.compare import statistics
-from tinynet.compare.results import Comparison
+from tinynet.comparison import statistics
+from tinynet.comparison.results import Comparison
 
 ALPHA = 0.05
 FEW_PROBLEMS = 5  # below, ranks over problems say nothing (Demsar 2006)
