@@ -21,9 +21,8 @@ import json
 import math
 import numbers
 import os
+import platform
 import re
-import secrets
-import socket
 import stat
 import sys
 from pathlib import Path
@@ -137,7 +136,7 @@ def parse_event(line: bytes | str) -> dict[str, Any]:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put a file in place complete or not at all: temporary file, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         _write_synced(temporary, content)
         os.replace(temporary, path)
@@ -281,7 +280,7 @@ def ends_torn(descriptor: int) -> bool:
 
 def this_process() -> dict[str, Any]:
     """What run.json says about who writes: {"pid", "host", "began"}."""
-    return {"pid": os.getpid(), "host": socket.gethostname(), "began": process_began(os.getpid())}
+    return {"pid": os.getpid(), "host": platform.node(), "began": process_began(os.getpid())}
 
 
 def process_began(pid: int) -> str | None:
@@ -312,7 +311,7 @@ def process_is_alive(process: Any) -> bool | None:
     """Whether the process that wrote a run still runs; None if it ran on another machine, or nobody can say."""
     if not isinstance(process, dict):
         return False
-    if process.get("host") != socket.gethostname() or os.name == "nt":  # on Windows kill(pid, 0) would be a Ctrl-C
+    if process.get("host") != platform.node() or os.name == "nt":  # on Windows kill(pid, 0) would be a Ctrl-C
         return None
     try:
         pid = int(process["pid"])

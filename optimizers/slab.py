@@ -17,6 +17,7 @@ Part = tuple[Any, ...]  # (data, gradient, each state): arrays of one shape
 # Bytes of a slice: 32,768 numbers of float32. A rule's handful of arrays then fits a level-2 cache; and memory of larger
 # ones would be handed back to the system and asked for again in each step, which took float64 two to three times as long.
 SLICE = 131_072
+CUTS = 16  # stretches of which the slices are kept
 
 
 class Slab:
@@ -50,6 +51,7 @@ class Slab:
 
     def _bind(self) -> None:
         """Make every parameter's data our view."""
+        self._cuts: dict[tuple[int, int, int], list[Part]] = {}  # (start, stop, length of a slice): its parts
         self.views = [
             (p, data, grad)
             for p, (_, data), (_, grad) in zip(self.params, self.views_of(self.data), self.views_of(self.grad), strict=True)
@@ -59,6 +61,9 @@ class Slab:
             p.data = data
             if hasattr(p, "grad_buffer"):
                 p.grad_buffer = grad
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cuts": {}}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         # A copy (deepcopy, pickle) of a view is an array of its own, and steps would no longer reach the parameters.
@@ -95,20 +100,33 @@ class Slab:
 
     def parts(self, runs: list[tuple[int, int, int]], whole: bool) -> Iterator[tuple[Part, int]]:
         """((data, gradient, each state), t) of each slice that the rule is to see, or of each whole parameter."""
-        arrays = (self.data, self.grad, *self.state.values())
         for start, stop, t in runs:
-            if whole:
-                for (a, b), shape in zip(self.spans, self.shapes, strict=True):
-                    if start <= a and b <= stop:
-                        yield tuple(array[..., a:b].reshape(shape) for array in arrays), t
-            else:
-                length = max(1, SLICE // self.data.dtype.itemsize // (self.replicas or 1))
-                if not isinstance(self.data, np.ndarray):  # on a GPU every slice would be a launch for each operation
-                    length = stop - start
-                for a in range(start, stop, length):
-                    part = slice(a, min(a + length, stop))
-                    index = part if self.replicas is None else (slice(None), part)
-                    yield tuple(array[index] for array in arrays), t
+            cut = start, stop, whole or self._length()
+            if cut not in self._cuts:  # cutting costs as much as a few operations on a small net
+                if len(self._cuts) == CUTS:
+                    self._cuts.clear()
+                self._cuts[cut] = list(self._whole(start, stop) if whole else self._sliced(*cut))
+            for part in self._cuts[cut]:
+                yield part, t
+
+    def _length(self) -> int:
+        """How many elements of each replica a slice has; 0 for all of them."""
+        if not isinstance(self.data, np.ndarray):  # on a GPU every slice would be a launch for each operation
+            return 0
+        return max(1, SLICE // self.data.dtype.itemsize // (self.replicas or 1))
+
+    def _sliced(self, start: int, stop: int, length: int) -> Iterator[Part]:
+        for a in range(start, stop, length or stop - start):
+            part = slice(a, min(a + (length or stop), stop))
+            yield tuple(array[part if self.replicas is None else (slice(None), part)] for array in self._arrays())
+
+    def _whole(self, start: int, stop: int) -> Iterator[Part]:
+        for (a, b), shape in zip(self.spans, self.shapes, strict=True):
+            if start <= a and b <= stop:
+                yield tuple(array[..., a:b].reshape(shape) for array in self._arrays())
+
+    def _arrays(self) -> Part:
+        return (self.data, self.grad, *self.state.values())
 
     def pairs(self, runs: list[tuple[int, int, int]]) -> Iterator[tuple[Any, Any]]:
         """(data, gradient) of each parameter that moves in this step."""

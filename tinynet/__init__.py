@@ -61,6 +61,10 @@ def __getattr__(name: str) -> Any:
     return getattr(comparison, name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "MLP",
     "Activation",

@@ -5,12 +5,9 @@ A file is read whole or refused with the line and column that stand in the way; 
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import re
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -105,6 +102,8 @@ def _check_is_file(path: Path) -> None:
 
 def _records(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, fields) of every record that is not blank."""
+    import csv
+
     first = next((line for line in text.splitlines() if line.strip()), "")
     outside_quotes = re.sub(r'"[^"]*"', "", first)
     delimiter = max(",;\t", key=outside_quotes.count)
@@ -249,6 +248,9 @@ def read_npz(path: str | Path, target: str | None = None, task: str = "auto") ->
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an archive, by name; nothing is ever unpickled."""
+    import zipfile
+    import zlib
+
     _check_is_file(path)
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is not an NPZ archive: make one with np.savez({path.name!r}, x=..., y=...)")

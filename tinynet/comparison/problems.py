@@ -345,6 +345,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "toy2d": tuple(problem.name for problem in _TOY),
     "small": tuple(problem.name for problem in _SMALL),
     "all": tuple(PROBLEMS),
+    "suite": tuple(PROBLEMS),  # the same
 }
 
 
