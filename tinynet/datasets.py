@@ -158,8 +158,9 @@ def load(
         x, y = make(**chosen)
     if y.dtype.kind == "f":
         return Dataset(name, x, y, "regression")
-    classes = IRIS if name == "iris" else [str(c) for c in range(int(y.max()) + 1)]
-    return Dataset(name, x, y, "classification", classes)
+    if name == "iris":
+        return Dataset(name, x, y, "classification", IRIS, raw_units=True)
+    return Dataset(name, x, y, "classification", [str(c) for c in range(int(y.max()) + 1)])
 
 
 def _find(name: str, known: dict[str, Callable[..., Pair]]) -> Callable[..., Pair]:

@@ -105,8 +105,8 @@ class Settings:
 class Experiment:
     """A data set split into training (60 %), validation (20 %) and test data (20 %), and a model to be trained on it.
 
-    The split is stratified by class (classes with fewer than RARE examples count as one). Inputs from files are
-    standardised by the training data's mean and spread, and so are the targets of a regression from a file.
+    The split is stratified by class (classes with fewer than RARE examples count as one). Inputs in raw
+    units (from files; iris) are standardised by the training data's mean and spread, as are the targets of a regression.
     """
 
     def __init__(self, settings: Settings):
@@ -134,8 +134,8 @@ class Experiment:
             strata = np.where(count[d.y] < RARE, -1, d.y)
         parts = train_test_split(d.x, d.y, 0.2, 0.2, strata, self.settings.seed)
         x_train, x_val, x_test, y_train, y_val, y_test = parts
-        self.x_scaler = StandardScaler().fit(x_train) if d.from_file else None
-        self.y_scaler = StandardScaler().fit(y_train) if d.from_file and not self.classifies else None
+        self.x_scaler = StandardScaler().fit(x_train) if d.raw_units else None
+        self.y_scaler = StandardScaler().fit(y_train) if d.raw_units and not self.classifies else None
         if self.x_scaler:
             x_train, x_val, x_test = map(self.x_scaler.transform, (x_train, x_val, x_test))
         if self.y_scaler:

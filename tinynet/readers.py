@@ -36,7 +36,7 @@ class Dataset:
     task: str  # "classification" (y: class numbers [n]) or "regression" (y: numbers [n, outputs])
     classes: list[str] = field(default_factory=list)  # the name of each class
     features: list[str] = field(default_factory=list)  # the name of each input
-    from_file: bool = False  # then units are unknown, and inputs want scaling
+    raw_units: bool = False  # centimetres, dollars ...: inputs want scaling, and so do the targets of a regression
 
     @property
     def outputs(self) -> int:
@@ -70,7 +70,7 @@ def read_csv(path: str | Path, target: str | None = None, task: str = "auto") ->
     x = [[_cell(path, line, header[i], cell) for i, cell in enumerate(cells) if i != at] for line, cells in body]
     answers = [(f"line {line}", cells[at].strip()) for line, cells in body]
     y, task, classes = _target(answers, wanted, task, path)
-    return Dataset(path.stem, _as_floats(path, np.array(x), features), y, task, classes, features, from_file=True)
+    return Dataset(path.stem, _as_floats(path, np.array(x), features), y, task, classes, features, raw_units=True)
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -240,10 +240,10 @@ def read_npz(path: str | Path, target: str | None = None, task: str = "auto") ->
     if y.ndim == 2 and y.shape[1] > 1:
         if task == "classification" or y.dtype.kind in "US":
             raise DataError(f"{path}: classes must have the shape [n], {y_name} has {y.shape}")
-        return Dataset(path.stem, x, _as_floats(path, y), "regression", from_file=True)
+        return Dataset(path.stem, x, _as_floats(path, y), "regression", raw_units=True)
     answers = [(f"data row {i}", str(value)) for i, value in enumerate(_texts(y), 1)]
     targets, task, classes = _target(answers, y_name, task, path)
-    return Dataset(path.stem, x, targets, task, classes, from_file=True)
+    return Dataset(path.stem, x, targets, task, classes, raw_units=True)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -191,11 +191,12 @@ def test_load_by_name(name):
     x, y = datasets.GENERATED[name](n=40, noise=0.0, seed=3)
     assert np.array_equal(data.x, x)
     assert np.array_equal(data.y, y)
-    assert (data.name, data.task, data.outputs, data.from_file) == (name, "classification", len(data.classes), False)
+    assert (data.name, data.task, data.outputs, data.raw_units) == (name, "classification", len(data.classes), False)
 
 
 def test_load_real_and_regression_by_name():
     assert datasets.load("iris").classes == ["setosa", "versicolor", "virginica"]
+    assert (datasets.load("iris").raw_units, datasets.load("digits").raw_units) == (True, False)
     assert datasets.load("digits").classes == list("0123456789")
     sine = datasets.load("sine", n=30)
     assert (sine.task, sine.outputs, len(sine.x)) == ("regression", 1, 30)
@@ -207,7 +208,7 @@ def test_load_by_path(tmp_path):
     (tmp_path / "table.txt").write_text("a;y\n1;p\n2;q\n")
     for name in ("mine.csv", "mine.npz", "table.txt"):
         data = datasets.load(str(tmp_path / name))
-        assert (data.name, data.outputs, data.from_file) == (Path(name).stem, 2, True)
+        assert (data.name, data.outputs, data.raw_units) == (Path(name).stem, 2, True)
 
 
 def test_a_file_or_folder_with_the_name_of_a_data_set_does_not_hide_it(tmp_path, monkeypatch):

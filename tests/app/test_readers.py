@@ -76,7 +76,7 @@ def test_dialects(table, content):
     data = table(content)
     assert data.x.tolist() == [[1, 2.5], [-3, 400]]
     assert (data.y.tolist(), data.classes, data.features) == ([0, 1], ["cat", "dog"], ["a", "b"])
-    assert (data.name, data.task, data.outputs, data.from_file) == ("table", "classification", 2, True)
+    assert (data.name, data.task, data.outputs, data.raw_units) == ("table", "classification", 2, True)
 
 
 def test_separators_inside_quotes_are_text(table):
