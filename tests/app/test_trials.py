@@ -131,8 +131,16 @@ def test_a_line_torn_anywhere_costs_one_trial_at_most(tmp_path):
 
 def test_lines_that_are_no_results_are_passed_over(tmp_path):
     store = tmp_path / "trials.jsonl"
-    store.write_bytes(b'\xff\xfe\n[]\n{"v":1}\n3\n' + b"[" * 100_000 + b"\n")
+    store.write_bytes(b'{"v":1}\n\xff\xfe\n[]\n3\n' + b"[" * 100_000 + b"\n")
     assert run_trials(same, [1], store=store) == [1]
+
+
+@pytest.mark.parametrize("content", [b"my notes\n", b"x", b'{"version": 3}', b"\x00"])
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path, content):
+    (tmp_path / "notes").write_bytes(content)
+    with pytest.raises(ValueError, match=r"notes' holds something else than results of trials: use another file"):
+        run_trials(same, [1], store=tmp_path / "notes")
+    assert (tmp_path / "notes").read_bytes() == content
 
 
 def test_a_store_of_another_function_or_version_is_refused(tmp_path):

@@ -23,6 +23,7 @@ import numpy as np
 from monitor import store as files
 
 SCHEMA = 1
+START = b'{"v":'  # of every line of a store
 PATIENCE = 10  # seconds for a scheduler to answer
 ATTEMPTS = 3  # how often the workers may die, without one trial finished in between, before we give up
 
@@ -230,7 +231,10 @@ def _opened(path: str | Path | None, task: str) -> Iterator[tuple[dict[str, str]
 def _read(path: Path, task: str) -> dict[str, str]:
     """{specification: result} of the lines that are whole; a crash may tear the last one."""
     known: dict[str, str] = {}
-    for line in files.read_bytes(path).split(b"\n"):
+    content = files.read_bytes(path)
+    if not content.startswith(START[: len(content)]):
+        raise ValueError(f"{str(path)!r} holds something else than results of trials: use another file")
+    for line in content.split(b"\n"):
         try:
             entry = json.loads(line)
             version, by, spec, result = (entry[name] for name in ("v", "task", "spec", "result"))
