@@ -3,10 +3,11 @@
     python benchmarks/watch.py [--rounds 25]
 
 The step is that of `fit`: batches of 64, 784-128-64-10, ReLU, cross-entropy, Adam, float32, one BLAS thread; captured as
-`fit` does it, and as written. Recorded are, on disk, the layers' norms and outputs, and rho, which takes a forward pass
-more. The trainings take turns, block by block, and count the processor's time of this process, so that a busy machine
-slows down all of them; the figures are medians over the rounds. Last comes what val_loss.npy costs: an evaluation of 360
-and of 10,000 examples with and without keeping the loss of each.
+`fit` does it, and as written. Recorded are, on disk, the layers' norms and outputs, and rho, as often as a watcher does
+when the first steps are over. One training goes on and on, and the ways to watch it take turns, block by block, so that
+they share its arrays (where these lie in memory makes a difference of one per cent) and a busy machine slows down all of
+them. The processor's time of this process counts; the figures are medians over the rounds. Last comes what val_loss.npy
+costs: an evaluation of 360 and of 10,000 examples with and without keeping the loss of each.
 """
 
 from __future__ import annotations
@@ -22,57 +23,52 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 import tinynet as tn
 from monitor import Recorder
+from monitor.watch import Watcher
 from optimizers import Adam
 from tinynet import training
-from tinynet.capture import capture
+from tinynet.capture import Captured
+from tinynet.watched import Inside
 
-SIZES, BATCH, STEPS = [784, 128, 64, 10], 64, 100  # STEPS of each training are timed together
+SIZES, BATCH, STEPS = [784, 128, 64, 10], 64, 100  # STEPS are timed together
+EVERY = (100, 10, 1)
+WARM = 15  # rounds that are not counted: steps are recorded, and rho is measured more often
 
 
-def block(root: str, every: int | None, captured: bool) -> Callable[[], None]:
-    """A function that goes on with a training for STEPS steps, watched every so many of them."""
+def blocks(root: str, captured: bool) -> dict[str, Callable[[], None]]:
+    """Functions that go on with one training for STEPS steps, not watched or watched every so many of them."""
     generator = np.random.default_rng(0)
     x, y = generator.standard_normal((BATCH, SIZES[0]), dtype=np.float32), generator.integers(0, SIZES[-1], BATCH)
-    model = tn.MLP(SIZES, seed=0)
+    model, recorder = tn.MLP(SIZES, seed=0), Recorder(root)
     optimizer = Adam(model.parameters(), 1e-5)
-    recorder = Recorder(root)
-    if every is not None:
-        recorder.watch(model, every=every)
-
-    def step(x: np.ndarray, y: np.ndarray) -> tn.Tensor:
-        optimizer.zero_grad()
-        loss = tn.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    def again(x: np.ndarray, y: np.ndarray) -> tn.Tensor:
-        with tn.no_grad():
-            return tn.cross_entropy(model(x), y)
-
+    watchers = {str(every): [recorder.watch(model, every=every)] for every in EVERY}
+    inside = Inside(model, tn.cross_entropy)
+    step = training._step(model, tn.cross_entropy, optimizer, inside)
     going = training.Training(model, optimizer, recorder, epochs=1, batches=10**9)
-    fast = capture(step) if captured else step
+    step = Captured(step) if captured else step
+    inside.watched_by(recorder.watchers, step).__enter__()  # to the end of this process
 
-    def run() -> None:
+    def run(watchers: list[Watcher]) -> None:
+        recorder.watchers = watchers
         data = ((x, y) for _ in range(going.step + STEPS))  # those before going.step are passed over, as in a resumed epoch
-        training._train_epoch(going, fast, again, data, lambda: None)
+        training._train_epoch(going, step, inside, data, lambda: None)
 
-    return run
+    return {every: partial(run, found) for every, found in {"never": [], **watchers}.items()}
 
 
 def medians(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Milliseconds of each, and of every other as a ratio to the first: medians of what one round shows."""
     times: dict[str, list[float]] = {name: [] for name in functions}
-    for turn in range(rounds + 2):
+    for turn in range(rounds + WARM):
         for name, function in functions.items():
             start = time.process_time()
             function()
-            if turn >= 2:  # before, steps are recorded
+            if turn >= WARM:
                 times[name].append((time.process_time() - start) * 1e3)
     first = times[next(iter(times))]
     return {name: statistics.median(a / b for a, b in zip(ts, first, strict=True)) for name, ts in times.items()} | {
@@ -87,10 +83,9 @@ def main() -> None:
     print(f"Python {platform.python_version()}, NumPy {np.__version__}, one BLAS thread, {rounds} interleaved rounds\n")
     with tempfile.TemporaryDirectory() as root:
         for captured in (True, False):
-            blocks = {str(every): block(root, every, captured) for every in (None, 100, 10, 1)}
-            found = medians(blocks, rounds)
+            found = medians(blocks(root, captured), rounds)
             print(f"{'captured' if captured else 'as written':<12}{found[''] / STEPS * 1e3:>7.0f} us a step, not watched")
-            for every in (100, 10, 1):
+            for every in EVERY:
                 print(f"{'':<12}{found[str(every)] - 1:>+10.1%} watched every {every}")
         for n in (360, 10_000):
             print(f"val_loss.npy, {n:>6} examples: {keeping(root, n, rounds)}")

@@ -222,9 +222,9 @@ class Recorder:
         self._losses.append(row)
         return len(self._losses) - 1
 
-    def watch(self, model: Any, every: int = 10, histograms: int = 0) -> Watcher:
+    def watch(self, model: Any, every: int = 10, histograms: int = 0, rho: int | None = None) -> Watcher:
         """Record gradients, weights, updates and outputs of each layer, and rho, every so many steps: see watch.py."""
-        self.watchers.append(Watcher(model, self, every, histograms))
+        self.watchers.append(Watcher(model, self, every, histograms, rho))
         return self.watchers[-1]
 
     def note(self, text: str) -> None:

@@ -32,7 +32,7 @@ BOUNDS = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}  # activations that satura
 MARGIN = 0.01  # an output this close to a bound is saturated
 SAFE = (1e-30, 1e30)  # sums of squares outside may have lost digits in float32, or all of them
 ROUNDING = 2.0**-19  # of a loss computed in float32: some 16 units of its last digit
-FIRST = 10  # as many times `every` steps, rho is measured whenever the layers are
+FIRST = 60  # watched steps on all of which rho is measured: from fewer, the doctor cannot tell gradients never cleared
 
 
 class Watcher:
@@ -48,7 +48,7 @@ class Watcher:
     Whatever else moves the weights (momentum, weight decay, a penalty) is part of the step: rho still says how far the
     gradient can be trusted along it, but not that the step is downhill, and near the end of a training, where decay and
     gradient balance, promise and decrease are both small. Where the promise is below the rounding errors of the loss, or
-    something is not finite, there is no rho at this step. It is measured on the first ten watched steps, when most goes
+    something is not finite, there is no rho at this step. It is measured on the first sixty watched steps, when most goes
     wrong, and then every `rho` steps: a multiple of `every`, ten times that if not given; 0 for never.
 
     What is recorded of each layer, a module that has parameters of its own or no modules inside:
@@ -122,10 +122,11 @@ class Watcher:
                 if outputs:
                     self._unhook.append(_hook(module, seen.see))
 
-    def see(self, module: Any, output: Any) -> None:
-        """Take note of what one of the `layers` answered in this step, where hooks do not."""
-        if id(module) in self._outputs:
-            self._outputs[id(module)].see(output)
+    def see(self, answers: Iterable[tuple[Any, Any]]) -> None:
+        """Take note of what the `layers` answered in this step, (module, output) for each, where hooks do not."""
+        for module, output in answers:
+            if id(module) in self._outputs:
+                self._outputs[id(module)].see(output)
 
     def gradients(self) -> None:
         """If gradients are clipped: call it before that, so that rho is measured with the gradients of the loss."""
@@ -189,7 +190,7 @@ class Watcher:
         norms = [[None if item is None else _norm(next(numbers), *item[1:]) for item in group] for group in found]
         rows = []
         for (_, module), own in zip(self.layers, self._own, strict=True):
-            weight, gradient, update = (_together([norms[i][part] for i in own]) for part in range(3))
+            weight, gradient, update = map(_together, zip(*[norms[i] for i in own], strict=True)) if own else [None] * 3
             ratio = update / weight if update is not None and weight else None
             seen = outputs.pop(id(module), None)  # of a module that is there twice, under its first name
             rows.append([gradient, weight, ratio, *(seen.statistics(numbers) if seen else [None] * 4)])
@@ -371,7 +372,7 @@ def _rho(before: float, after: float, *promised: float) -> float | None:
     return rho if math.isfinite(rho) and math.isfinite(promise) else None
 
 
-def _together(norms: list[float | None]) -> float | None:
+def _together(norms: Iterable[float | None]) -> float | None:
     """The norm of several arrays from the norms of each, None if there is none."""
     known = [norm for norm in norms if norm is not None]
     return math.hypot(*known) if known else None
@@ -380,8 +381,8 @@ def _together(norms: list[float | None]) -> float | None:
 def _alive(x: Any) -> Any:
     """For every unit of an output, whether it is not zero on some row."""
     if len(x.shape) >= 4:
-        return (x.reshape(*x.shape[:2], -1) != 0).any(2).any(0)
-    return (x.reshape(-1, x.shape[-1] if len(x.shape) > 1 else 1) != 0).any(0)
+        return x.reshape(*x.shape[:2], -1).any(2).any(0)
+    return x.reshape(-1, x.shape[-1] if len(x.shape) > 1 else 1).any(0)
 
 
 # Models of any library ------------------------------------------------------------------------------------------------

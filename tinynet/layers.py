@@ -407,7 +407,7 @@ class MLP(Sequential):
     `replicas=R` is R such nets at once, trained side by side: weights [R, in, out], biases [R, 1, out]. The input is one
     batch for all of them, [batch, inputs], or one for each, [R, batch, inputs]; the output is [R, batch, outputs]. Their
     seeds are the list `seed`, or seed, seed + 1 ...; each net starts as MLP(sizes, seed=its seed) does, to the bit. Add the
-    losses up in a loop of your own (`fit` takes their mean), so that none sees the others, and give the optimizer one rate
+    losses up in a loop of your own (`fit` is for one net), so that none sees the others, and give the optimizer one rate
     for each (optimizers/replicas.py):
 
     >>> models = MLP([2, 16, 1], replicas=3, seed=[5, 6, 7])

@@ -23,10 +23,10 @@ from monitor.recorder import Recorder, Run
 from tinynet import functional as F
 from tinynet.backend import as_array, device_of, memory_explained, same_device, to_device
 from tinynet.capture import Captured
-from tinynet.capture.surroundings import Surroundings
 from tinynet.graph import no_grad
 from tinynet.naming import lookup
 from tinynet.tensor import plain
+from tinynet.watched import Inside
 
 LOSSES = {
     "cross_entropy": F.cross_entropy,
@@ -129,15 +129,16 @@ def fit(
     _describe(recorder, train, val, loss_of)
     training = Training(model, optimizer, recorder, epochs, -(-len(train[0]) // batch_size), callbacks)
 
-    step, again = _steps(model, loss_of, optimizer)
+    inside = Inside(model, loss_of)
+    step = _step(model, loss_of, optimizer, inside)
     train_step = Captured(step, explain=recorder.note) if capture else step
     own_run = nullcontext() if recorder.entered else recorder
     with own_run, nullcontext() if model.training else _mode(model, training=True), ExitStack() as ending:
         for callback in reversed(callbacks):  # they end in the order given, each of them whatever the others do
             ending.callback(callback.on_train_end, training)
         interrupt = ending.enter_context(interrupts_between_steps())
-        _tell_of_generators(recorder, step)
         _each(callbacks, "on_train_begin", training)
+        ending.enter_context(inside.watched_by(recorder.watchers, train_step))
         if resume is None:
             _evaluate_epoch(training, train, val, loss_of, scores)
         else:
@@ -145,7 +146,7 @@ def fit(
         for epoch in range(training.epoch + 1, epochs + 1):
             _each(callbacks, "on_epoch_begin", training)
             _point_of(optimizer, "train")
-            _train_epoch(training, train_step, again, batches(*train, batch_size, seed, epoch), interrupt)
+            _train_epoch(training, train_step, inside, batches(*train, batch_size, seed, epoch), interrupt)
             training.epoch = epoch
             _evaluate_epoch(training, train, val, loss_of, scores, _read(training, len(train[0])))
             _each(callbacks, "on_epoch_end", training)
@@ -164,8 +165,8 @@ def _read(training: Training, examples: int) -> dict[str, float]:
     return numbers
 
 
-def _steps(model: Any, loss_of: Callable, optimizer: Any) -> tuple[Callable, Callable]:
-    """One step of training on a batch, and the loss of the batch by itself, as watchers want it after the step."""
+def _step(model: Any, loss_of: Callable, optimizer: Any, inside: Inside) -> Callable:
+    """One step of training on a batch: a function that answers the loss and, if it is watched, what layers answer."""
 
     def step(x: Any, y: Any, watchers: Sequence[Any] = ()) -> Any:
         optimizer.zero_grad()
@@ -174,44 +175,26 @@ def _steps(model: Any, loss_of: Callable, optimizer: Any) -> tuple[Callable, Cal
         for watcher in watchers:
             watcher.gradients()  # as they are before the optimizer clips them
         optimizer.step()
-        return value
+        return value, inside.answers()
 
-    def again(x: Any, y: Any) -> Any:
-        with no_grad():
-            return loss_of(model(x), y)
-
-    return step, again
+    return step
 
 
 def _train_epoch(
-    training: Training, step: Callable, again: Callable, data: Iterator[tuple[Any, Any]], interrupt: Callable
+    training: Training, step: Callable, inside: Inside, data: Iterator[tuple[Any, Any]], interrupt: Callable
 ) -> None:
     """A step on every batch of an epoch; on those that are left, where training goes on from a checkpoint."""
-    if isinstance(step, Captured):
+    epoch = training.epoch + 1
+    if isinstance(step, Captured) and epoch & (epoch - 1) == 0:  # 1, 2, 4, 8 ...: what depends on the epoch is seen early
         step.recheck()
     done = training.step - training.epoch * training.batches
     for x, y in islice(data, done, None):
         watchers = [w for w in training.recorder.watchers if w.wants(training.step + 1)]
-        loss = _watched_step(training, watchers, step, again, x, y) if watchers else step(x, y)
+        loss = inside.step(training, watchers, step, x, y) if watchers else step(x, y)[0]
         training.running_loss = training.running_loss + loss.data * len(x)
         training.step += 1
         _each(training.callbacks, "on_batch_end", training)
         interrupt()
-
-
-def _watched_step(training: Training, watchers: list[Any], step: Callable, again: Callable, x: Any, y: Any) -> Any:
-    """A step that the recorder's watchers look at (monitor/watch.py). It may be replayed as ever: the layers' outputs are
-    those of the forward pass with which rho is measured, with the same masks, right after the update."""
-    number = training.step + 1
-    for watcher in watchers:
-        watcher.begin(number, outputs=False)
-    if getattr(training.optimizer, "clip", None) is not None:
-        loss = (step.function if isinstance(step, Captured) else step)(x, y, watchers)
-    else:
-        loss = step(x, y)
-    for watcher in watchers:
-        watcher.end(number, loss, lambda: again(x, y))
-    return loss
 
 
 def _describe(recorder: Recorder, train: tuple[Any, Any], val: tuple[Any, Any] | None, loss: Callable) -> None:
@@ -228,14 +211,6 @@ def _describe(recorder: Recorder, train: tuple[Any, Any], val: tuple[Any, Any] |
         about["target_variance"] = float(np.var(y.astype(float), axis=0).mean())
     if isinstance(data, dict):
         recorder.describe(data={**data, "sizes": {**data.get("sizes", {}), **sizes}, **about})
-
-
-def _tell_of_generators(recorder: Recorder, step: Callable) -> None:
-    """Let the watchers know of the random generators that a training step can reach, such as one of the loss."""
-    if recorder.watchers:
-        found = list(Surroundings(step).generators())
-        for watcher in recorder.watchers:
-            watcher.draws_from(found)
 
 
 @contextmanager
@@ -363,7 +338,12 @@ def _each(callbacks: Sequence[Any], hook: str, training: Training) -> None:
 
 
 def _check_optimizer(optimizer: Any, model: Any) -> None:
-    """An optimizer that holds none of the model's parameters would train nothing."""
+    """An optimizer that holds none of the model's parameters would train nothing; many nets have no one loss."""
+    if getattr(model, "replicas", None) is not None:
+        raise ValueError(
+            f"fit trains one net, and this model is {model.replicas}: sum their losses in a loop of your own "
+            "(tinynet/comparison/problems.py has one), or train model.replica(0)"
+        )
     if isinstance(optimizer, type):
         raise TypeError(
             f"optimizer must be an optimizer of the model's parameters: {optimizer.__name__}(model.parameters())"

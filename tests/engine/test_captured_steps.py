@@ -7,7 +7,8 @@ import pytest
 
 import optimizers as o
 import tinynet as tn
-from tinynet.capture import Captured
+from monitor import Callback
+from tinynet.capture import Captured, captured
 from tinynet.tensor import plain as plain_array
 
 OPTIMIZERS = {
@@ -158,6 +159,25 @@ def test_fit_captures_and_says_in_the_run_if_it_cannot():
             runs.append((state(model), len([e for e in run.events if e["k"] == "note"])))
         assert runs[0][0] == runs[1][0]
         assert runs[0][1] == notes
+
+
+def test_fit_looks_again_in_epochs_1_2_4_8_and_replays_in_all_others(monkeypatch):
+    begun, recorded = [], []
+
+    class Counted(captured.Record):
+        def __init__(self, *args):
+            recorded.append(begun[-1])
+            super().__init__(*args)
+
+    class Epochs(Callback):
+        def on_epoch_begin(self, training):
+            begun.append(training.epoch + 1)
+
+    monkeypatch.setattr(captured, "Record", Counted)
+    model = net()
+    adam = o.Adam(model.parameters(), 1e-2)
+    tn.fit(model, (X[0], LABELS[0]), loss="cross_entropy", optimizer=adam, epochs=17, batch_size=4, callbacks=[Epochs()])
+    assert recorded == [1, 1, 2, 4, 8, 16]
 
 
 def test_an_exception_leaves_nothing_behind():

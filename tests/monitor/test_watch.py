@@ -278,13 +278,16 @@ def test_two_watchers_of_one_model():
         ({"every": 2.5}, ValueError, "watch: every must be a whole number of steps, at least 1, got 2.5"),
         ({"histograms": 15}, ValueError, "watch: histograms must be 0 or a multiple of every=10 steps, got 15"),
         ({"histograms": True}, ValueError, "watch: histograms must be 0 or a multiple of every=10 steps, got True"),
+        ({"rho": 15}, ValueError, "watch: rho must be 0 or a multiple of every=10 steps, got 15"),
+        ({"rho": -10}, ValueError, "watch: rho must be 0 or a multiple of every=10 steps, got -10"),
+        ({"rho": 10.0}, ValueError, "watch: rho must be 0 or a multiple of every=10 steps, got 10.0"),
         ({"model": 3}, TypeError, "watch: the model must have named_parameters() or parameters(), got int"),
         ({"model": Sequential(Activation("relu"))}, ValueError, "watch: this Sequential has no parameters to watch"),
     ],
 )
 def test_bad_arguments(params, error, text):
     with pytest.raises(error) as raised:
-        Recorder(None).watch(**{"model": Linear(2, 2), **params})
+        Watcher(**{"model": Linear(2, 2), "recorder": Recorder(None), **params})
     assert str(raised.value) == text
 
 
@@ -514,7 +517,7 @@ def rhos(model, move, wanted=lambda loss: loss, clear=True, steps=60, lr=0.05, *
     x, y = data(200)
     y = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0)
     recorder = Recorder(None)
-    watcher = recorder.watch(model, every=1)
+    watcher = Watcher(model, recorder, every=1, rho=1)
     for step in range(1, steps + 1):
         watcher.begin(step)
         if clear:
@@ -545,6 +548,8 @@ def test_rho_is_the_share_of_the_promised_decrease():
     promised = sum((p.grad * (before[name] - p.numpy())).sum() for name, p in model.named_parameters())
     actual = loss.item() - tn.cross_entropy(model(x), y).item()
     assert recorder.run.last("rho") == pytest.approx(actual / promised, rel=1e-4)
+    hidden = x.astype(float) @ before["layers.0.weight"] + before["layers.0.bias"]  # of the step, not of the second pass
+    assert column(recorder.run, "act_mean")["layers.0"] == pytest.approx(hidden.mean(), rel=1e-4)
     assert 0 < promised != actual > 0
 
 
@@ -716,18 +721,55 @@ def test_no_rho_where_there_is_nothing_to_see(recwarn):
         one(np.ones(3), lambda: 4.0)
 
 
-def test_outputs_of_the_second_pass_where_the_first_is_not_looked_at():
-    model, (x, y) = tn.MLP([6, 8, 3], seed=0), data()
+def test_outputs_that_are_told_where_the_pass_is_not_looked_at():
+    model, (x, y) = tn.MLP([6, 8, 3], activation="tanh", seed=0), data()
     recorder = Recorder(None)
     watcher = recorder.watch(model)
     watcher.begin(1, outputs=False)
     assert not any(module.forward_hooks for _, module in model.named_modules())
     loss = tn.cross_entropy(model(x), y)
     loss.backward()
+    hidden = model[0](x)
+    watcher.see([(model[0], hidden), (model[1], model[1](hidden)), (model, loss)])  # the last one is no layer
     model[0].bias.data += 1
     watcher.end(1, loss, lambda: tn.cross_entropy(model(x), y))
-    assert column(recorder.run, "act_mean")["layers.0"] == pytest.approx(model[0](x).numpy().mean(), rel=1e-5)
-    assert not any(module.forward_hooks for _, module in model.named_modules())
+    means = column(recorder.run, "act_mean")
+    assert means["layers.0"] == pytest.approx(hidden.numpy().mean(), rel=1e-5)
+    assert means["layers.1"] == pytest.approx(np.tanh(hidden.numpy()).mean(), rel=1e-5)
+    assert np.isnan(means["layers.2"])
+    assert column(recorder.run, "saturated")["layers.1"] is not None
+
+
+@pytest.mark.parametrize(
+    ("every", "rho", "steps"),
+    [
+        (1, None, [*range(1, 61), 70, 80, 90, 100, 110, 120, 130, 140]),
+        (1, 7, [*range(1, 61), *range(63, 142, 7)]),
+        (2, 8, [1, *range(2, 121, 2), 128, 136]),
+        (3, 3, [1, *range(3, 142, 3)]),
+        (5, 0, []),
+    ],
+)
+def test_rho_is_measured_at_first_and_then_less_often(every, rho, steps):
+    model, (x, y) = Linear(6, 3, seed=0), data()
+    recorder, optimizer, passes = Recorder(None), SGD(model.parameters(), 0.1), []
+    watcher = Watcher(model, recorder, every=every, rho=rho)
+
+    def again():
+        passes.append(step)
+        return tn.cross_entropy(model(x), y)
+
+    for step in range(1, 142):
+        watcher.begin(step)
+        optimizer.zero_grad()
+        loss = tn.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        watcher.end(step, loss, again)
+    assert passes == steps == [step for step in range(1, 142) if watcher.wants_rho(step)]
+    if steps:
+        assert recorder.run.series("rho")[0].tolist() == steps
+    assert recorder.run.series("grad_norm")[0].tolist() == [1, *range(max(every, 2), 142, every)]
 
 
 def test_pytorch_rho_and_its_training_does_not_notice():

@@ -148,8 +148,8 @@ def capture(function: Callable, explain: Callable[[str], Any] | None = None) -> 
     or dtype, and when a layer changes its mode.
 
     What the function does must follow from its arguments, the parameters and the mode of the layers. Other things that it
-    reads, such as a factor in a variable of yours, are part of the program; every 1000 calls (and in every epoch of `fit`)
-    a call is recorded again, and a difference ends the capture.
+    reads, such as a factor in a variable of yours, are part of the program; every 1000 calls (in `fit` also in epochs 1, 2,
+    4, 8 ...) a call is recorded again, and a difference ends the capture.
 
     What cannot be replayed runs as if it were not captured, and `explain` is told why, once (by default, a CaptureWarning):
     a function that reads values (`.item()`, `if loss < 1`), draws random numbers of its own, or does something else the
