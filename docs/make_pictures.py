@@ -1,8 +1,10 @@
-"""Makes the pictures of the README from real runs: python docs/make_pictures.py"""
+"""Makes the pictures of the README and of comparing.md from real runs: python docs/make_pictures.py"""
 
 import tempfile
 from pathlib import Path
 
+from tinynet.comparison import compare
+from tinynet.comparison.pictures import plot_bands, plot_sensitivity
 from tinynet.experiment import Experiment, Settings
 
 HERE = Path(__file__).parent / "pictures"
@@ -22,3 +24,7 @@ for name, (settings, pictures) in WANTED.items():
             if path.name in pictures:
                 path.replace(HERE / pictures[path.name])
     print(name, run.meta["test"])
+
+comparison = compare(on="digits")
+plot_sensitivity(comparison, "digits").savefig(HERE / "compare-rates.png")
+plot_bands(comparison, "digits").savefig(HERE / "compare-curves.png")

@@ -203,5 +203,7 @@ def test_refused_with_a_clear_message(make, error, text):
 def test_fit_is_for_one_net():
     models = tn.MLP([2, 4, 2], replicas=3, seed=0)
     adam = Adam(models.named_parameters(), lr=np.full(3, 1e-2))
-    with pytest.raises(ValueError, match=r"fit trains one net, and this model is 3: sum their losses in a loop of your own"):
+    with pytest.raises(
+        ValueError, match=r"fit trains one net, and this model is 3: sum their losses in a loop of your own"
+    ):
         tn.fit(models, tn.datasets.moons(20), loss="cross_entropy", optimizer=adam, epochs=1)
