@@ -265,3 +265,13 @@ def test_equal_results_differ_nowhere():
 def test_bad_input(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_how_sure_a_choice_was():
+    sure = s.choice_shares([[1, 1, 1], [2, 2, 2]])
+    assert sure.tolist() == [1, 0]
+    close = s.choice_shares([[0, 0, 9], [1, 1, 1]], resamples=20_000)
+    assert close == pytest.approx([20 / 27, 7 / 27], abs=0.02)  # the 9 is drawn at least twice in 7 of 27
+    assert s.choice_shares([[1, 2], [1, 2]]).tolist() == [1, 1]  # ties count for both
+    assert s.choice_shares([[np.inf, np.inf, 1], [2, 2, 2]])[1] > 0.5
+    assert s.choice_shares([[np.nan], [1]]).tolist() == [0, 1]

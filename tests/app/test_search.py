@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from monitor import load_runs
+from tinynet.comparison.pictures import pictures
+from tinynet.comparison.report import write_comparison
 from tinynet.comparison.searching import USUAL, LogUniform, Uniform, _candidates, _rungs, search, train_once
 
 QUICK = {"tuning_seeds": 2, "seeds": 2, "epochs": 3}
@@ -100,7 +102,9 @@ def test_processes_and_a_store_change_nothing(tmp_path):
         assert [c.losses for c in other.candidates] == [c.losses for c in here.candidates]
         for a, b in zip(here.comparison.results, other.comparison.results, strict=True):
             assert np.array_equal(a.tuned.curves, b.tuned.curves)
-    assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 2 * 2 + 3 * 2
+    assert (
+        len((tmp_path / "trials.jsonl").read_text().splitlines()) == (2 + 1) * 2 + 3 * 2
+    )  # tuning, with the usual settings, and fresh runs
 
 
 def test_every_training_is_recorded_where_one_asks_for_it(tmp_path):
@@ -108,7 +112,7 @@ def test_every_training_is_recorded_where_one_asks_for_it(tmp_path):
         {"lr": [1e-2, 1e30], "optimizer": ["sgd"], "activation": ["identity"]}, finalists=1, runs=tmp_path / "runs", **QUICK
     )
     runs = load_runs(tmp_path / "runs")
-    assert len(runs) == 2 * 2 + 2 * 2
+    assert len(runs) == (2 + 1) * 2 + 2 * 2
     assert {run.status for run in runs} == {"finished", "failed"}
     assert "moons lr=0.01 optimizer=sgd activation=identity seed 1" in {run.name for run in runs}
     assert {run.config["seed"] for run in runs} == {0, 1, 2, 3}
@@ -155,3 +159,18 @@ def test_errors_say_what_to_do_before_anything_is_trained(arguments, error, mess
 def test_bounds_of_orders_of_magnitude_are_positive(bounds):
     with pytest.raises(ValueError, match="LogUniform: the bounds must be 0 < low <= high, got"):
         LogUniform(*bounds)
+
+
+def test_what_a_search_found_can_be_shown_like_any_comparison(tmp_path):
+    comparison = search({"lr": [1e-2, 1e-3]}, **QUICK).comparison
+    assert comparison.problems[0].target == pytest.approx(
+        np.median([train_once({"settings": {"data": "moons", "seed": s, "epochs": 3}, "metric": "loss", "runs": None,
+                               "name": "x"})["curve"][-1] for s in (0, 1)]))  # fmt: skip
+    page = write_comparison(comparison, tmp_path / "search.html").read_text()
+    for text in ("epochs", "ms/epoch", "after 3 epochs", "2 candidates, each on 2 seeds", USUAL):
+        assert text in page
+    assert [name for name, _, _ in pictures(comparison)] == ["moons-curves"]
+    curves, steps = comparison.results[0].tuned.curves, comparison.results[0].tuned.steps_to_target
+    for curve, arrived in zip(curves, steps, strict=True):
+        first = next((i for i, loss in enumerate(curve) if loss <= comparison.problems[0].target), math.inf)
+        assert arrived == first

@@ -57,8 +57,9 @@ def pictures(comparison: Comparison, style: str = "paper") -> Iterator[tuple[str
     for facts in comparison.problems:
         if comparison.on(facts.name):
             name = shown(facts.name)
-            runs = f"the metric over steps on {name}, median and middle half of the fresh runs"
+            runs = f"the metric over {facts.unit}s on {name}, median and middle half of the fresh runs"
             yield f"{facts.name}-curves", runs, plot_bands(comparison, facts.name, style)
+        if comparison.grid and comparison.on(facts.name):
             yield f"{facts.name}-rates", f"how the rate matters on {name}", plot_sensitivity(comparison, facts.name, style)
         if _walkable(comparison, facts.name) is not None:
             walks = f"a walk down {name} from its customary start, at the chosen rates"
@@ -97,7 +98,7 @@ def plot_bands(comparison: Comparison, problem: str, style: str = "paper") -> Fi
             ax.plot(steps[there][-1], band[1][there][-1], color=how["color"], **cross)
             more = [Line2D([], [], color="0.3", label="half of the runs diverged", **cross)]
     _draw_target(ax, facts.target)
-    ax.set(xlabel="step", ylabel=shown(facts.metric))
+    ax.set(xlabel=facts.unit, ylabel=shown(facts.metric))
     ax.margins(x=0.02)
     ax.set_title(f"{shown(problem)}, {len(comparison.seeds)} seeds", fontsize=10)
     _legend(figure, ax, more)

@@ -24,7 +24,7 @@ from tinynet.comparison.judgement import judge_suite
 from tinynet.comparison.pictures import pictures
 from tinynet.comparison.results import Comparison
 from tinynet.comparison.sentences import about, listed, protocol, sentences, suite_sentences, warnings
-from tinynet.comparison.table import MEANINGS, cells, clip, leads, place_cells, rows, suite_cells
+from tinynet.comparison.table import MEANINGS, cells, clip, in_unit, leads, place_cells, rows, suite_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,6 +88,7 @@ def _policy(script: str) -> str:
 def _problem(comparison: Comparison, problem: str, drawn: dict[str, str]) -> str:
     found = rows(comparison, problem)
     headings, lines, _ = cells(found)
+    headings = in_unit(headings, comparison.problem(problem).unit)
     swatches = [_swatch(comparison.optimizers.index(row.optimizer)) for row in found]
     places = place_cells(comparison, problem)
     parts = [

@@ -48,6 +48,7 @@ class ProblemFacts:
     measured_at: tuple[int, ...]
     places: tuple[str, ...] = ()
     cost: float = 1.0
+    unit: str = "step"
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,7 @@ class Comparison:
 
     problems: by the order in which they were solved; optimizers: names in the order given.
     baseline: the optimizer that the others are tested against, named before the run.
-    grid: the rates tried; budget: trials of every optimizer, each of them on all tuning seeds.
+    grid: the rates tried, none in a search; budget: trials of every optimizer, or candidates, on all tuning seeds.
     tuning_seeds, seeds: those of the trials and those of the fresh runs; none is in both.
     results: one per problem and optimizer. One that was not finished is missing.
     versions: of tinynet, NumPy, Python and the machine.

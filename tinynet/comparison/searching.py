@@ -155,10 +155,12 @@ def search(
         for candidate, results in zip(alive, train(alive, tuned, length), strict=True):
             candidate.losses, candidate.epochs = [r["curve"][-1] for r in results], length
         found = sorted(alive, key=lambda c: c.median) + found[keep:]
-    fresh = range(tuning_seeds, tuning_seeds + seeds)
-    last = [Candidate({}), *found[: min(finalists, len(found))]]
-    comparison = _comparison(on, metric, full, last, train(last, fresh, full), tuned, fresh)
-    return Search(found, comparison)
+    usual, fresh = Candidate({}), range(tuning_seeds, tuning_seeds + seeds)
+    usual.losses = [r["curve"][-1] for r in train([usual], tuned, full)[0]]
+    last = [usual, *found[:finalists]]
+    facts = _facts(on, metric, full, usual.median)
+    judged = [_result(facts, who, of) for who, of in zip(last, train(last, fresh, full), strict=True)]
+    return Search(found, _comparison(facts, judged, len(found), tuned, fresh))
 
 
 def train_once(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,45 +262,49 @@ def _rungs(method: str, epochs: int, n: int) -> list[tuple[int, int]]:
 # What was found -------------------------------------------------------------------------------------------------------
 
 
-def _comparison(
-    on: str, metric: str, epochs: int, last: Sequence[Candidate], runs: list[list[dict]], tuned: range, fresh: range
-) -> Comparison:
-    """The fresh runs of the finalists and of the usual settings, which come first."""
-    results = tuple(_result(on, candidate, results) for candidate, results in zip(last, runs, strict=True))
-    facts = ProblemFacts(
+def _facts(on: str, metric: str, epochs: int, target: float) -> ProblemFacts:
+    """The data set as a problem. The target is what the usual settings reach on the tuning seeds."""
+    return ProblemFacts(
         name=on,
         kind="net",
-        text=f"the {on} data set, trained for {epochs} epochs",
+        text=f"the {on} data set",
         metric=METRICS[metric],
-        target=0.0,
+        target=target if math.isfinite(target) else 0.0,
         steps=epochs,
         measured_at=tuple(range(epochs + 1)),
+        unit="epoch",
     )
+
+
+def _comparison(facts: ProblemFacts, results: Sequence[Result], candidates: int, tuned: range, fresh: range) -> Comparison:
     return Comparison(
         problems=(facts,),
         optimizers=tuple(r.optimizer for r in results),
         baseline=USUAL,
         grid=(),
-        budget=1,
+        budget=candidates,
         tuning_seeds=tuple(tuned),
         seeds=tuple(fresh),
-        results=results,
+        results=tuple(results),
         versions={"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()},
     )
 
 
-def _result(on: str, candidate: Candidate, results: list[dict]) -> Result:
-    full = Experiment(Settings(data=on, **candidate.settings))
+def _result(facts: ProblemFacts, candidate: Candidate, results: list[dict]) -> Result:
+    """The fresh runs of a finalist, or of the usual settings."""
+    full = Experiment(Settings(data=facts.name, **candidate.settings))
+    curves = np.array([r["curve"] for r in results])
+    arrived = curves <= facts.target
     return Result(
-        problem=on,
+        problem=facts.name,
         optimizer=candidate.name or USUAL,
         setting=", ".join(f"{k}={_shown(v)}" for k, v in asdict(full.settings).items() if k in SEARCHABLE),
         trials=(Trial({"lr": full.lr}, np.array(candidate.losses)),),
         chosen=0,
         tuned=Runs(
             hyper={"lr": full.lr},
-            curves=np.array([r["curve"] for r in results]),
-            steps_to_target=np.full(len(results), np.inf),
+            curves=curves,
+            steps_to_target=np.where(arrived.any(axis=1), arrived.argmax(axis=1), np.inf),
             ended_at=None,
             seconds_per_step=float(np.median([r["seconds"] for r in results])),
         ),

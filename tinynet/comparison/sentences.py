@@ -10,11 +10,13 @@ Lion is not distinguishable from Adam with 9 seeds (median difference 0, 95 % in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tinynet.comparison.judgement import ALPHA, FEW_PROBLEMS, Pair, Suite, finals, pairs_with_baseline
-from tinynet.comparison.results import Comparison, ProblemFacts
-from tinynet.comparison.statistics import fewest_seeds
+from tinynet.comparison.results import Comparison, ProblemFacts, Result
+from tinynet.comparison.statistics import choice_shares, fewest_seeds
+
+SURE = 0.75  # share of resamples that agree on a setting, below which its choice was a close call
 
 
 def short(x: float, digits: int = 3, zeros: bool = False) -> str:
@@ -98,9 +100,25 @@ def warnings(comparison: Comparison, problem: str) -> list[str]:
     if edges:
         was = "was" if len(edges) == 1 else "were"
         found.append(f"{listed(edges)} {was} best at the edge of the rates: a better rate may lie beyond.")
+    found += _close_calls(results)
     if results and not any(math.isfinite(steps) for r in results.values() for steps in r.tuned.steps_to_target):
-        found.append(f"No run reached the target {short(facts.target)} in {count(facts.steps, 'step')}.")
+        found.append(f"No run reached the target {short(facts.target)} in {count(facts.steps, facts.unit)}.")
     return found + _too_few(len(comparison.seeds), len(finals(comparison, problem)))
+
+
+def _close_calls(results: Mapping[str, Result]) -> list[str]:
+    """Which choices of a rate other tuning seeds might have made differently: of them, the tests know nothing."""
+    calls = []
+    for name, result in results.items():
+        shares = choice_shares([trial.losses for trial in result.trials])
+        if len(shares) > 1 and shares[result.chosen] < SURE and not result.failed:
+            calls.append(f"{name} ({short(result.best_lr)}, {shares[result.chosen]:.0%})")
+    if not calls:
+        return []
+    return [
+        f"Chosen by a close call: {listed(calls)}. So often is the same setting chosen if the tuning seeds are drawn again "
+        "from those there were; what is said here holds for the chosen setting. More tuning seeds make the choice surer."
+    ]
 
 
 def _too_few(seeds: int, optimizers: int) -> list[str]:
@@ -120,11 +138,24 @@ def _too_few(seeds: int, optimizers: int) -> list[str]:
 
 def about(facts: ProblemFacts) -> str:
     """A problem in a line."""
-    return f"{facts.text.rstrip('.')}; {facts.metric} after {count(facts.steps, 'step')}, target {short(facts.target)}."
+    return f"{facts.text.rstrip('.')}; {facts.metric} after {count(facts.steps, facts.unit)}, target {short(facts.target)}."
 
 
 def protocol(comparison: Comparison) -> list[str]:
     """How it was done, so that a reader can judge it and repeat it."""
+    return [*(_tuning(comparison) if comparison.grid else _searching(comparison)), *_judging(comparison)]
+
+
+def _searching(comparison: Comparison) -> list[str]:
+    tried, tuned = count(comparison.budget, "candidate"), count(len(comparison.tuning_seeds), "seed")
+    return [
+        f"Search: {tried}, each on {tuned}; those with the smallest medians at the end are in the table.",
+        f"Results: {count(len(comparison.seeds), 'fresh seed')}, none of them used in the search. A seed stands for the "
+        "data, their split, a start and the order of batches: they are the same for all.",
+    ]
+
+
+def _tuning(comparison: Comparison) -> list[str]:
     grid = comparison.grid
     rates = f"rates from {short(min(grid))} to {short(max(grid))}" if len(grid) > 1 else f"rate {short(grid[0])}"
     trials = f"{count(comparison.budget, 'trial')} each ({rates}), all on {count(len(comparison.tuning_seeds), 'seed')}"
@@ -134,10 +165,15 @@ def protocol(comparison: Comparison) -> list[str]:
     return [
         f"Tuning: {tuning}. All other settings are each optimizer's documented defaults.",
         f"Results: {count(len(comparison.seeds), 'fresh seed')}, none of them used in tuning, at the chosen setting and "
-        "again at the default rate. A seed stands for a start, the data and the order of batches: they are the same for "
-        "all optimizers.",
-        f"Tests: every optimizer against {comparison.baseline}, which was named before the run. Two are called different "
-        "only if the Wilcoxon signed-rank test over paired seeds gives p < 0.05 after Holm's correction for all tests on a "
+        "again at the default rate. A seed stands for a start and the order of batches (or the noise): they are the same "
+        "for all optimizers. The data are the same for all seeds.",
+    ]
+
+
+def _judging(comparison: Comparison) -> list[str]:
+    return [
+        f"Tests: each against {comparison.baseline}, which was named before the run. Two are called different only "
+        "if the Wilcoxon signed-rank test over paired seeds gives p < 0.05 after Holm's correction for all tests on a "
         "problem, and the 95 % bootstrap interval of the median difference leaves out 0. Letters test all pairs like this.",
         "Failures: a run that diverged counts as infinitely bad and a missed target as infinitely many steps; both take "
         "part in every median. Targets belong to the problems and were fixed beforehand.",

@@ -123,6 +123,7 @@ COLUMNS = (
 MEANINGS = {
     "hits": "share of runs that reached the target",
     "steps": "median steps to the target",
+    "epochs": "median epochs to the target",
     "best lr": "the rate chosen in tuning; EDGE: the outermost that was tried",
     "good lrs": "rates within 10 % of the best",
     "at default": "median at the default rate",
@@ -144,6 +145,15 @@ def cells(found: list[Row], width: int | None = None) -> tuple[list[str], list[l
         list(map(list, zip(*(texts[h] for h in headings), strict=True))),
         [h for h in wide if h not in headings],
     )
+
+
+def in_unit(headings: list[str], unit: str) -> list[str]:
+    """The headings of a problem whose steps are counted in `unit`: epochs, ms/epoch.
+
+    >>> in_unit(["median", "steps", "ms/step"], "epoch")
+    ['median', 'epochs', 'ms/epoch']
+    """
+    return [heading.replace("step", unit) for heading in headings]
 
 
 def clip(text: str, most: int = LONGEST) -> str:
@@ -190,6 +200,7 @@ def terminal_table(comparison: Comparison, problem: str, width: int = 80) -> tup
     """(the table for rich, what its headings mean). The leader is bold only if it differs from all others."""
     found = rows(comparison, problem)
     headings, lines, left_out = cells(found, width)
+    headings = in_unit(headings, comparison.problem(problem).unit)
     meanings = [f"{heading}: {MEANINGS[heading]}" for heading in headings if heading in MEANINGS]
     gone = [f"no room here for {', '.join(left_out)}"] if left_out else []
     return rich_table(headings, lines, leads(found)), "; ".join(meanings + gone)
