@@ -90,6 +90,18 @@ def test_importing_loads_nothing_heavy():
     }
 
 
+def test_git_ignores_nothing_that_the_packages_need():
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    ignored = subprocess.run(
+        ["git", "ls-files", "--others", "--ignored", "--exclude-standard", *PACKAGES],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert [name for name in ignored.stdout.splitlines() if "__pycache__" not in name] == []
+
+
 def test_every_file_opens_with_what_it_is_for():
     for module, path in MODULES.items():
         assert ast.get_docstring(ast.parse(path.read_text())), f"{module} has no docstring"

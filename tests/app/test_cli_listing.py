@@ -208,7 +208,7 @@ def test_colours_say_how_a_run_ended_unless_none_are_wanted(tmp_path, on_termina
     for status in ("finished", "interrupted", "failed"):
         record(status, status=status, root=tmp_path / "runs")
     screen = on_terminal(tmp_path, 80, "runs")
-    assert re.findall(r"\x1b\[3(\d)m(\w+)", screen) == [("1", "failed"), ("2", "finished"), ("3", "interrupted")]
+    assert sorted(re.findall(r"\x1b\[3(\d)m(\w+)", screen)) == [("1", "failed"), ("2", "finished"), ("3", "interrupted")]
     assert not re.search(r"\x1b\[3\d", on_terminal(tmp_path, 80, "runs", NO_COLOR="1"))
 
 

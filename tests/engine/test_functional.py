@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinynet as tn
 from tinynet import functional as F
+from tinynet.backend import device_of, to_device
 
 logits = st.integers(1, 4).flatmap(
     lambda n: hnp.arrays(np.float64, st.tuples(st.just(n), st.integers(2, 5)), elements=st.floats(-30, 30))
@@ -76,6 +77,15 @@ def test_extremes_without_warning_or_nan(f, x, y, slope):
         value.backward(np.ones(value.shape))
     assert np.allclose(value.data, y, rtol=1e-15, atol=0)
     assert np.allclose(t.grad, slope, rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize(("shape", "value"), [((0, 3), []), ((3, 0), [-np.inf] * 3)])
+def test_the_logarithm_of_a_sum_of_nothing(shape, value):
+    x = tn.Tensor(np.zeros(shape), requires_grad=True)
+    y = F.logsumexp(x)
+    y.sum().backward()
+    assert y.tolist() == value
+    assert x.grad.shape == shape
 
 
 def test_the_tail_of_the_sigmoid_keeps_its_digits():
@@ -161,6 +171,7 @@ BAD = [
     ),
     (lambda z: tn.cross_entropy(z, [0, 1, 2, 0], reduction="avg"), ValueError, "'mean', 'sum' or 'none', got 'avg'"),
     (lambda z: tn.mse_loss(z, np.ones((3, 4))), tn.ShapeError, r"prediction of shape \(4, 3\), target of shape \(3, 4\)"),
+    (lambda z: tn.mse_loss(z, np.ones(5)), tn.ShapeError, r"prediction of shape \(4, 3\), target of shape \(5,\)$"),
     (lambda z: tn.mse_loss(z[:, :1], np.ones(4)), tn.ShapeError, r"reshape the target: target.reshape\(\(4, 1\)\)"),
     (
         lambda z: tn.binary_cross_entropy_with_logits(z, 2 * np.ones((4, 3))),
@@ -187,3 +198,76 @@ def test_probability_rows_of_another_dtype_do_not_promote(weight):
 def test_the_weighted_mean_of_an_empty_batch_is_refused_too():
     with pytest.raises(ValueError, match="no mean loss of an empty batch"):
         tn.cross_entropy(tn.Tensor(np.zeros((0, 3))), np.zeros(0, int), weight=[1.0, 2.0, 3.0])
+
+
+def test_the_mean_of_no_replicas_is_refused_too():
+    with pytest.raises(ValueError, match="no mean loss of an empty batch"):
+        tn.mse_loss(tn.Tensor(np.zeros((0, 3))), np.zeros(3))
+
+
+# What targets may be ------------------------------------------------------------------------------------------------------
+
+ROWS = np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8], [0.4, 0.6, 0.0]])
+CLASSES = np.array([2, 0, 1, 1])
+LOSSES = {
+    "mse": (tn.mse_loss, ROWS),
+    "l1": (tn.l1_loss, ROWS),
+    "huber": (tn.huber_loss, ROWS),
+    "binary": (tn.binary_cross_entropy_with_logits, ROWS),
+    "rows": (tn.cross_entropy, ROWS),
+    "weighted rows": (lambda z, t: tn.cross_entropy(z, t, weight=[1.0, 2.0, 5.0]), ROWS),
+    "classes": (tn.cross_entropy, CLASSES),
+    "weighted classes": (lambda z, t: tn.cross_entropy(z, t, weight=[1.0, 2.0, 5.0]), CLASSES),
+    "smoothed classes": (lambda z, t: tn.cross_entropy(z, t, label_smoothing=0.3), CLASSES),
+}
+Z = np.random.default_rng(3).normal(0, 2, (2, 4, 3)).astype(np.float32)
+every_loss = pytest.mark.parametrize(("loss", "target"), LOSSES.values(), ids=LOSSES)
+
+
+@every_loss
+def test_replicas_share_a_target(loss, target):
+    together = loss(tn.Tensor(Z), target).item()
+    assert together == pytest.approx(np.mean([loss(tn.Tensor(z), target).item() for z in Z]), rel=1e-6)
+
+
+@every_loss
+def test_a_target_may_be_a_tensor_of_any_dtype(loss, target):
+    expected = loss(tn.Tensor(Z[0]), target.astype(np.float32) if target is ROWS else target)
+    for other in (target, tn.Tensor(target), target.tolist()):
+        value = loss(tn.Tensor(Z[0]), other)
+        assert value.dtype == np.float32
+        assert value.item() == expected.item()
+
+
+@pytest.mark.parametrize(
+    ("loss", "slope"),
+    [
+        (tn.mse_loss, lambda z, t: 2 * (t - z) / z.size),
+        (tn.cross_entropy, lambda z, t: (np.log(np.exp(z).sum(-1, keepdims=True)) - z) / len(z)),
+    ],
+    ids=["mse", "cross entropy"],
+)
+def test_a_target_that_requires_a_gradient_gets_one(loss, slope):
+    z, target = Z[0].astype(float), tn.Tensor(ROWS, requires_grad=True)
+    assert np.allclose(tn.gradients(loss(tn.Tensor(z), target), target), slope(z, ROWS), rtol=1e-12, atol=1e-12)
+
+
+@every_loss
+def test_a_list_goes_to_the_device_of_the_prediction(loss, target, cuda):
+    assert device_of(loss(tn.Tensor(to_device(Z[0], cuda)), target.tolist())) == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "text"),
+    [
+        (tn.mse_loss, ROWS, "mse_loss: target on {}, prediction on {}: move one of them with .to"),
+        (tn.huber_loss, ROWS, "huber_loss: target on {}, prediction on {}: move one of them with .to"),
+        (tn.cross_entropy, CLASSES, "cross_entropy: labels on {}, logits on {}: move one of them with .to"),
+    ],
+    ids=["mse", "huber", "cross entropy"],
+)
+def test_a_target_on_another_device_is_refused(loss, target, text, cuda):
+    with pytest.raises(TypeError, match=text.format("cpu", "cuda")):
+        loss(tn.Tensor(to_device(Z[0], cuda)), target)
+    with pytest.raises(TypeError, match=text.format("cuda", "cpu")):
+        loss(tn.Tensor(Z[0]), to_device(target, cuda))

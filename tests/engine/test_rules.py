@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 import tinynet as tn
 from tinynet import kernels, rules
+from tinynet.backend import to_device
 from tinynet.compositions import COMPOSED
 from tinynet.messages import name_of
 from tinynet.rules import RULES
@@ -90,6 +91,23 @@ def test_convention_at_kinks_and_ties(f, x, slope):
     x = tn.Tensor(x, requires_grad=True)
     f(x).sum().backward()
     assert x.grad.tolist() == slope
+
+
+@pytest.mark.parametrize("f", [np.exp, np.sqrt, np.cbrt, np.reciprocal, kernels.relu])
+def test_a_rule_that_reads_the_answer_alone_leaves_its_operand_writable(f):
+    x = tn.Tensor(np.ones(2), requires_grad=True)
+    slope = tn.gradients(f(x), x, np.ones(2))
+    y = f(x)
+    x.data[:] = -7.0
+    assert np.array_equal(tn.gradients(y, x, np.ones(2)), slope)
+
+
+@pytest.mark.parametrize(("f", "shape"), [(np.diag, 3), (lambda x: x[kernels.minors(x)], (3, 3))], ids=["diag", "minors"])
+def test_positions_made_on_the_host_are_carried_once(f, shape, standin):
+    x = tn.Tensor(to_device(np.ones(shape), "cuda"))
+    before = standin.count.uploads
+    f(x)
+    assert standin.count.uploads == before + 1  # not once for each axis that they index
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,14 +10,14 @@
     comparison or argument; a minus sign, a keyword or a call left out.
 
 Each mistake is planted in a forked process, which runs the tests under tests/engine until one fails. Tests that never
-call the changed function are left out, and the quickest come first. Nothing is shrunk, and tests with fixtures are not run.
+call the changed function are left out, and the quickest come first. Nothing is shrunk. Of the tests with fixtures those are
+run that want a GPU and no more: they get the stand-in of tests/standin. Changes that make no difference are in excuses.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
 import copy
 import importlib
 import importlib.abc
@@ -37,19 +37,23 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from _pytest.mark import ParameterSet
 from _pytest.outcomes import Skipped
+from excuses import EQUIVALENT
 
 for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(threads, "1")  # a forked process has none of its parent's threads
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "tests" / "engine"
+STAND_IN = ROOT / "tests" / "standin"
 SOURCES = {f"tinynet.{name}": ROOT / "tinynet" / f"{name}.py" for name in ("rules", "kernels", "compositions")}
 TESTS = (
     "test_ops", "test_rules", "test_functional", "test_tensor", "test_graphs", "test_accuracy", "test_flow", "test_transforms",
     "test_layers", "test_safety", "test_gradcheck", "test_graph", "test_peers", "test_review",
 )  # fmt: skip
+FIXTURES = {"cuda", "device", "standin", "same", "monkeypatch"}  # those of tests/conftest.py that a test may want
 LIMIT = 60  # seconds of processor time that a mutant may take before it counts as noticed (an endless loop)
 
 # Running tests ----------------------------------------------------------------------------------------------------------
@@ -67,7 +71,7 @@ def prepare() -> None:
     """Let the tests be imported, as pytest would, and hypothesis search for failures without shrinking them."""
     from hypothesis import HealthCheck, Phase, settings
 
-    for folder in (ROOT, ENGINE):
+    for folder in (ROOT, ENGINE, STAND_IN):
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     only_search = [Phase.explicit, Phase.generate]
@@ -79,7 +83,7 @@ def prepare() -> None:
 
 
 def collect(names: tuple[str, ...] = TESTS) -> list[Test]:
-    """All tests of the modules, with their parameters, except those with fixtures."""
+    """All tests of the modules, with their parameters, except those with other fixtures than FIXTURES."""
     found = []
     for name in names:
         module = importlib.import_module(name)
@@ -97,9 +101,34 @@ def instances(name: str, function: Any) -> Iterator[Test]:
     given = {"data", "program", "seed"} if hasattr(function, "hypothesis") else set()
     for number, parts in enumerate(itertools.product(*choices)):
         keywords = {k: v for part in parts for k, v in part.items()}
-        if hasattr(function, "hypothesis") or wanted <= keywords.keys() | given:
+        if hasattr(function, "hypothesis") or wanted <= keywords.keys() | given | FIXTURES:
             about = getattr(keywords.get("op"), "function", None)
-            yield Test(f"{name}[{number}]", lambda f=function, k=keywords: f(**k), about)
+            fixtures = wanted & FIXTURES
+            yield Test(f"{name}[{number}]", lambda f=function, k=keywords, n=fixtures: call(f, k, n), about)
+
+
+def call(function: Any, keywords: dict, fixtures: set[str]) -> None:
+    """Run a test; if it needs a GPU or patches, with the stand-in in the place of CuPy."""
+    if not fixtures:
+        return function(**keywords)
+    import cupy_standin
+
+    from tinynet import backend
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", cupy_standin.cupy)
+        backend.cupy.cache_clear()
+        known = {"cuda": "cuda", "device": "cuda", "standin": cupy_standin, "same": same_bits, "monkeypatch": patch}
+        function(**keywords, **{name: known[name] for name in fixtures})
+    backend.cupy.cache_clear()
+    return None
+
+
+def same_bits(a: Any, b: Any) -> None:
+    """The fixture `same`, on the stand-in."""
+    import numpy as np
+
+    np.testing.assert_array_equal(*(x.get() if hasattr(x, "get") else np.asarray(x) for x in (a, b)), strict=True)
 
 
 def as_keywords(names: Any, value: Any) -> dict:
@@ -412,12 +441,13 @@ def one_by_one(chosen: list[str]) -> Iterator[Test]:
             yield known[name]
 
 
-def who_calls_what() -> dict[str, tuple[float, set]]:
-    """For every test its seconds and the functions (file, first line) of the three modules that it runs."""
+def who_calls_what() -> dict[str, tuple[float, set]] | str:
+    """For every test its seconds and the functions (file, first line) of the three modules that it runs; or the name of a
+    test that fails now.
+    """
     files = {str(path) for path in SOURCES.values()}
     tests = collect()
     answers = {}
-    warnings.simplefilter("error")
     for test in tests:
         called: set = set()
 
@@ -427,9 +457,10 @@ def who_calls_what() -> dict[str, tuple[float, set]]:
 
         start = time.perf_counter()
         sys.setprofile(note)
-        with contextlib.suppress(BaseException):
-            test.run()
+        failed = first_failure([test])
         sys.setprofile(None)
+        if failed:
+            return failed
         answers[test.name] = (time.perf_counter() - start, called)
     return answers
 
@@ -441,151 +472,6 @@ def chosen_for(mutant: SourceMutant, calls: dict[str, tuple[float, set]]) -> lis
     if len(runs) < 5 or mutant.plans:  # called while importing, or once for many tests
         runs = list(calls)
     return sorted(runs, key=lambda name: calls[name][0])
-
-
-# Changes of the source after which nothing that can be observed is different: the reason, and how the labels begin.
-EQUIVALENT: dict[str, list[str]] = {
-    "y is x kept between the bounds: x is above it exactly where it is above `high`": [
-        "kernels: high -> y at 70 of: @kernel(lambda g, y, x, low=None",
-    ],
-    "ord is one of the two infinities here": [
-        "compositions: Gt -> GtE at 18 of: return (np.max if ord > 0",
-        "compositions: 0 -> 1 at 24 of: return (np.max if ord > 0",
-    ],
-    "the plan of a call is worked out afresh every time: slower, the same plan": [
-        "rules: n -> self at 24 of: plan = self.plans[mask, n] = need",
-    ],
-    "y is the winner: equal to b wherever the other mask has not decided": [
-        "rules: b -> y at 58 of: rule(np.maximum, lambda g, y, a, b",
-        "rules: b -> y at 91 of: rule(np.maximum, lambda g, y, a, b",
-        "rules: b -> y at 58 of: rule(np.minimum, lambda g, y, a, b",
-        "rules: b -> y at 91 of: rule(np.minimum, lambda g, y, a, b",
-    ],
-    "y is the winner, and never the nan: equal to b wherever the other masks have not decided, unequal where b is nan": [
-        "rules: b -> y at 40 of: lambda g, y, a, b: winner(g, (a > b) |",
-        "rules: b -> y at 45 of: lambda g, y, a, b: winner(g, (a > b) |",
-        "rules: b -> y at 54 of: lambda g, y, a, b: winner(g, (a > b) |",
-        "rules: b -> y at 40 of: lambda g, y, a, b: winner(g, (a < b) |",
-        "rules: b -> y at 45 of: lambda g, y, a, b: winner(g, (a < b) |",
-        "rules: b -> y at 54 of: lambda g, y, a, b: winner(g, (a < b) |",
-        "rules: b -> y at 30 of: lambda g, y, a, b: winner(g, (b > a) |",
-        "rules: b -> y at 30 of: lambda g, y, a, b: winner(g, (b < a) |",
-    ],
-    "the parameter left out is *operands, which counts neither as operand nor as keyword": [
-        "rules: 3 -> 4 at 61 of: arguments = list(inspect.signature",
-    ],
-    "only the elements, in any order and container, are used": [
-        "rules: set(...) -> its first argument at 8 of: reads = set(range(n)) if self.each",
-        "rules: tuple(...) -> its first argument at 35 of: plan = self.plans[mask, n] = need",
-        "rules: sorted(...) -> its first argument at 41 of: plan = self.plans[mask, n] = need",
-        "rules: tuple(...) -> its first argument at 7 of: return tuple(i for i, name in enum",
-        "compositions: widths.tolist(...) -> its first argument at 67 of: inside = tuple(slice(before, befor",
-        "compositions: tuple(...) -> its first argument at 10 of: lengths = tuple(range(x.ndim))  #",
-        "compositions: list(...) -> its first argument at 60 of: arrays = [np.ravel(a) for a in arr",
-        "compositions: list(...) -> its first argument at 8 of: axes = (list(range(a.ndim - axes,",
-        "compositions: list(...) -> its first argument at 44 of: axes = (list(range(a.ndim - axes,",
-        "compositions: reversed(...) -> its first argument at 20 of: spare = [c for c in reversed(LETTE",
-        "compositions: dict.fromkeys(...) -> its first argument at 9 of: for c in dict.fromkeys(labels):",
-        "compositions: tuple(...) -> its first argument at 7 of: return tuple(as_array(v) if isinstanc",
-    ],
-    "the division has no remainder, and the count is only divided by": [
-        "rules: FloorDiv -> Div at 11 of: return max(x.size // max(y.size, 1",
-    ],
-    "without an axis the answer is a vector, whose only axis None and 0 both name": [
-        "rules: axis -> y at 71 of: rule(np.cumsum, lambda g, y, x, ax",
-    ],
-    "zeros divided by any number are zeros": [
-        "kernels: 1 -> 2 at 21 of: m = np.where(m == 0, 1, m)",
-        "rules: 1 -> 2 at 49 of: return np.where(b == 0, 0, a) / n",
-    ],
-    "y is positive exactly where x is": [
-        "kernels: x -> y at 29 of: @kernel(lambda g, y, x: g * (x > 0",
-    ],
-    "both branches are 0 at 0": [
-        "kernels: Gt -> GtE at 16 of: return np.where(x > 0, x, negative",
-        "kernels: Gt -> GtE at 16 of: return np.where(x > 0, x, alpha *",
-    ],
-    "the bound keeps the branch that np.where does not take from overflowing; any bound below 700 does": [
-        "kernels: 0 -> 1 at 57 of: return np.where(x > 0, x, alpha *",
-        "kernels: 0 -> 1 at 88 of: @kernel(lambda g, y, x, alpha=1.0:",
-    ],
-    "the matrices are square, and y has the shape of x": [
-        "kernels: 1 -> 2 at 13 of: n = x.shape[-1]",
-        "kernels: 1 -> 2 at 23 of: k = np.arange(g.shape[-1])",
-        "kernels: 1 -> 2 at 42 of: singular, one = det == 0, np.eye(x",
-        "kernels: x -> y at 93 of: @kernel(lambda g, y, x: put_back(np",
-        "kernels: x -> y at 106 of: @kernel(lambda g, y, x: put_back(np",
-        "kernels: x -> y at 110 of: @kernel(lambda g, y, x: put_back(np",
-    ],
-    "sum and difference are odd together": [
-        "kernels: Add -> Sub at 17 of: return np.where((k + k[:, None]) % 2",
-    ],
-    "u v and v u have the same determinant": [
-        "kernels: operands of @ swapped at 28 of: y[singular] = np.linalg.det(u @ v)",
-    ],
-    "of NumPy's arrays the answer is one too: `like` is for other array modules": [
-        "kernels: like= left out at 26 of: singular, one = det == 0, np.eye(x",
-    ],
-    "e is 1 at 0": [
-        "kernels: GtE -> Gt at 16 of: return np.where(x >= 0, 1, e) / (1",
-    ],
-    "any finite number does where all entries are infinite": [
-        "kernels: 0 -> 1 at 35 of: return np.where(np.isfinite(m), m,",
-    ],
-    "the count is added in place, in the dtype of the others: slower (only float16 rounds a count, above 2048)": [
-        "kernels: dtype= left out at 10 of: others += np.sum(top, axis=axis, k",
-    ],
-    "g and y have as many axes": [
-        "kernels: g -> y at 43 of: return getitem(g, (slice(None),) *",
-    ],
-    "both lists have one entry per operand or axis, so strict never speaks": [
-        "compositions: strict= left out at 63 of: inside = tuple(slice(before, befor",
-        "compositions: True -> False at 100 of: inside = tuple(slice(before, befor",
-        "compositions: strict= left out at 50 of: plain = [_diagonal_of(x, labels) f",
-        "compositions: True -> False at 79 of: plain = [_diagonal_of(x, labels) f",
-        'compositions: strict= left out at 69 of: dots = [np.ndim(x) - n if "..." in',
-        'compositions: True -> False at 105 of: dots = [np.ndim(x) - n if "..." in',
-        'compositions: strict= left out at 74 of: inputs = [labels.replace("...", ba',
-        'compositions: True -> False at 99 of: inputs = [labels.replace("...", ba',
-    ],
-    "after the only axis of a vector: 1 and -1 name the same place": [
-        "compositions: USub left out at 35 of: return matmul(a, np.expand_dims(b,",
-        "compositions: USub left out at 35 of: return np.expand_dims(np.ravel(a),",
-        "compositions: USub left out at 42 of: return kernels.solve(a, np.expand_",
-    ],
-    "an empty slice, wherever it stands": [
-        "compositions: 0 -> 1 at 64 of: return [x[(*before, slice(p[0], p[",
-    ],
-    "an einsum has at least one operand, so the default is never used": [
-        'compositions: default= left out at 24 of: batch = "".join(spare[: max(dots,',
-        'compositions: 0 -> 1 at 42 of: batch = "".join(spare[: max(dots,',
-    ],
-    "np.where takes 1.0 for True": [
-        "compositions: dtype= left out at 7 of: return np.tri(x.shape[-2], x.shape",
-    ],
-    "joins an empty rest: slower, the same product": [
-        "compositions: Mod -> Mult at 13 of: x = pairs if n % 2 == 0 else conca",
-    ],
-    "the other np.where does not take what stands here, and any positive number keeps its slope finite": [
-        "compositions: 1 -> 2 at 81 of: size = np.where(x == 0, 0.0 if p >",
-        "compositions: 1 -> 2 at 52 of: return np.where(total == 0, 0, np.",
-    ],
-    "ord=0 has been answered before": [
-        "compositions: Gt -> GtE at 31 of: size = np.where(x == 0, 0.0 if p >",
-    ],
-    "asks NumPy about a call that it always takes: slower, the same answer": [
-        "compositions: axis -> keepdims at 8 of: if not (axis is None and ord is No",
-    ],
-    "of no elements: one zero broadcasts like the zeros in its place": [
-        "kernels: axis= left out at 58 of: return np.max(x, axis=axis, keepdi",
-    ],
-    "both loops compare the same lengths: the other one raises": [
-        "compositions: strict= left out at 34 of: lengths.update((c, n) for c, n in",
-        "compositions: True -> False at 62 of: lengths.update((c, n) for c, n in",
-        "compositions: strict= left out at 39 of: plain = [_without(x, s, [c for c,",
-        "compositions: True -> False at 62 of: plain = [_without(x, s, [c for c,",
-    ],
-}
 
 
 def reason_for(label: str) -> str | None:
@@ -620,6 +506,8 @@ def run_source(arguments: Any) -> dict[str, str | None]:
     prepare()
     sources = {module: path.read_text() for module, path in SOURCES.items()}
     calls = in_a_fork(who_calls_what, 900)
+    if isinstance(calls, str):
+        sys.exit(f"nothing is changed, and yet: {calls}")
     mutants = sampled(source_mutants(sources), arguments.sample, arguments.seed)
     jobs = [(m, sources[m.module], chosen_for(m, calls)) for m in mutants]
     with ProcessPoolExecutor(arguments.processes, mp_context=get_context("fork")) as pool:

@@ -40,3 +40,16 @@ def test_a_changed_module_is_noticed():
     mutants = [m for m in kill_rate.source_mutants({"tinynet.rules": text}) if "rule(np.sin," in m.label]
     rows = [f"test_ops::test_value_and_gradient[{i}]" for i in range(12)]
     assert kill_rate.notice_source(mutants[-1], text, rows).startswith("test_ops")
+
+
+def notice_in_samples(what):
+    """Who of the tests of test_flow.py on the stand-in notices a change of the mask of np.tril and np.triu?"""
+    text = kill_rate.SOURCES["tinynet.compositions"].read_text()
+    made = kill_rate.source_mutants({"tinynet.compositions": text})
+    (mutant,) = [m for m in made if f": {what}" in m.label and "np.tri(" in m.label]
+    return kill_rate.notice_source(mutant, text, [f"test_flow::test_every_sample_of_the_table[{i}]" for i in range(300)])
+
+
+def test_a_mistake_that_only_another_device_shows_is_noticed():
+    assert notice_in_samples("same_device(...)").startswith("test_flow")
+    assert notice_in_samples("dtype= left out") is None  # which makes no difference
