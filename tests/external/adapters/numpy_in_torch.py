@@ -365,6 +365,7 @@ TORCH = {
     kernels.softmax: lambda x, axis=-1: torch.softmax(x, axis),
     kernels.log_softmax: lambda x, axis=-1: torch.log_softmax(x, axis),
     kernels.logsumexp: lambda x, axis=-1, keepdims=False: torch.logsumexp(x, axis, keepdims),
+    kernels.mean_squared_error: lambda a, b: TF.mse_loss(*torch.broadcast_tensors(a, b)),
     kernels.squared_error: lambda a, b: TF.mse_loss(*torch.broadcast_tensors(a, b), reduction="none"),
     kernels.softmax_error: lambda z, labels: torch.softmax(z, -1) - one_hot(labels, z),
     kernels.softmax_cross_entropy: class_loss,
