@@ -8,13 +8,13 @@ import numpy as np
 
 from monitor.doctor.findings import Evidence, Finding, clear, detected, not_checked, printable, underpowered
 from monitor.doctor.intervals import slope_interval
-from monitor.doctor.signals import Layers, Signals
+from monitor.doctor.signals import TO_WATCH, Layers, Signals
 
 DECADES = 2.0  # vanishing, exploding: a factor of 100 between the first layer and the last
 DEEP = 4  # layers with weights, below which no interval of a slope over them exists
 MOST = 0.5  # dead, saturated: more than this share of a layer
 WATCHED = 3  # steps that must have been watched
-NOTHING = "the layers were not watched: recorder.watch(model) records them"
+NOTHING = f"the layers were not watched: {TO_WATCH}"
 
 
 # Gradients over depth -------------------------------------------------------------------------------------------------

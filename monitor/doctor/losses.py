@@ -10,11 +10,13 @@ import numpy as np
 from monitor.doctor.findings import Evidence, Finding, clear, detected, not_checked, printable, steps_text, underpowered
 from monitor.doctor.intervals import mean_interval, running_median, slope_interval
 from monitor.doctor.signals import TRAIN, VAL, Curve, Signals
+from monitor.doctor.steps import LOWER, overlong
 
 ENOUGH = 5  # evaluations after the start, below which a course is no course
 EXAMPLES = 10  # validation examples, below which no test is made of them
 RISE = 0.05  # overfit: this much above the best validation loss
 WORTH = 0.01  # ... and this much of the loss of knowing nothing, so that 0.0002 over 0.0001 is no rise
+UNMOVED = 3  # watched steps without any change of any weight
 GAIN = 0.05  # not_learning: this much below the constant answer is learning
 FLAT = 0.01  # plateau: less than this share of the whole fall is no movement
 
@@ -124,8 +126,11 @@ def not_learning(signals: Signals) -> Finding:
     The baseline to check first (Goodfellow, Bengio & Courville 2016, ch. 11). What the best constant answer loses is the
     entropy of the classes, ln K for K equally frequent ones (cross-entropy), or the variance of the targets (mean squared
     error). run.json may say it (`_constant_answer`). Otherwise all that can be said is that a net did not become better
-    than it was before training.
+    than it was before training. Where no weight moved at any watched step, there is nothing to ask of the loss.
     """
+    steps = signals.unmoved()
+    if steps is not None and len(steps) >= UNMOVED:
+        return _unmoved(steps)
     curve = signals.curve(*VAL, *TRAIN)
     if curve is None or len(curve) < 2:
         return not_checked("not_learning", "the loss was recorded less than twice: evaluate it before and during training")
@@ -147,17 +152,39 @@ def not_learning(signals: Signals) -> Finding:
         return clear("not_learning", curve.range, evidence)
     if len(curve) <= ENOUGH:
         return underpowered("not_learning", curve.range, evidence, ["train longer"])
+    cause, rates = _about_the_rate(signals)
     causes = (
         "labels that do not belong to the inputs, or that these do not explain",
-        "a learning rate that is far too high or too low",
+        cause,
         "gradients that do not arrive: see the other findings",
     )
     advice = (
         "train on one batch until its loss is near 0: if that fails, the net or the step is wrong, not the data",
         "check that inputs and labels are in the same order",
-        "learning rates ten times higher and lower",
+        rates,
     )
     return detected("not_learning", "error", curve.range, evidence, causes, advice)
+
+
+def _unmoved(steps: np.ndarray) -> Finding:
+    """The finding on a training whose watched steps left every weight as it was."""
+    sentence = f"No weight moved at any of the {len(steps):,} watched steps: the net is as it was before training."
+    rule = f"exact: all updates of all layers are 0 at all watched steps, {UNMOVED} or more"
+    evidence = Evidence(sentence, "largest change of a layer's weights, relative", 0.0, None, len(steps), rule)
+    causes = (
+        "a learning rate of 0, or so small that the weights' rounding swallows each step",
+        "an optimizer that holds other parameters than those of this model",
+        "gradients that are all 0",
+    )
+    advice = ("print the learning rate and the norm of the gradients", "make the optimizer of model.parameters()")
+    return detected("not_learning", "error", (int(steps[0]), int(steps[-1])), evidence, causes, advice)
+
+
+def _about_the_rate(signals: Signals) -> tuple[str, str]:
+    """A likely cause and what to try, by what the steps gave of what their gradients promised."""
+    if overlong(signals):
+        return "a learning rate that is too high, as rho says", LOWER
+    return "a learning rate that is far too high or too low", "learning rates ten times higher and lower"
 
 
 def _constant_answer(signals: Signals, name: str) -> tuple[float | None, str]:
@@ -206,19 +233,44 @@ def plateau(signals: Signals) -> Finding:
     scale = fall if fall > FLAT * abs(curve.values[0]) else abs(float(curve.values[0]))
     if scale == 0:
         return not_checked("plateau", "the loss was 0 from the beginning")
+    of = "its whole fall" if scale == fall else "the loss at first"
     change, low, high = (bound * length / scale for bound in slope_interval(last.steps, last.values))
     moved = (
-        f"{printable(curve.name)} changed by {change:+.2%} of its whole fall over {steps_text(last.range)} "
+        f"{printable(curve.name)} changed by {change:+.2%} of {of} over {steps_text(last.range)} "
         f"(90 % interval {low:+.2%} to {high:+.2%})"
     )
-    statistic = "change of the loss over the last third / its whole fall"
+    statistic = f"change of the loss over the last third / {of}"
     evidence = Evidence(f"{moved}: it may stand still or not.", statistic, change, (low, high), len(last), STANDSTILL)
     if low > FLAT or high < -FLAT:
-        course = "it is still falling, so that a longer training may pay" if high < 0 else "it rises"
-        return clear("plateau", last.range, replace(evidence, sentence=f"{moved}: {course}."))
+        course = f"{moved}: {_course(signals, high < 0)}."
+        if high < 0 and last.values[0] + last.values[-1] > 2 * curve.values[0]:  # mostly above the first
+            course = _came_back(curve, last)
+        return clear("plateau", last.range, replace(evidence, sentence=course))
     if low <= -FLAT or high >= FLAT:
         return underpowered("plateau", last.range, evidence)
     return _standing_still(signals, curve, last, moved, evidence)
+
+
+def _course(signals: Signals, falls: bool) -> str:
+    """What a loss that moves does, in words."""
+    if not falls:
+        return "it rises"
+    if _rate_ended(signals):
+        return "it was still falling when the learning rate came to its end"
+    return "it is still falling, so that a longer training may pay"
+
+
+def _came_back(curve: Curve, last: Curve) -> str:
+    """A sentence on a loss that fell over the last third, but not from where training began."""
+    return (
+        f"{printable(curve.name)} fell from {last.values[0]:.3g} to {last.values[-1]:.3g} over {steps_text(last.range)}, "
+        f"but was {curve.values[0]:.3g} at first and {curve.values.max():.3g} at worst: it only came back from a rise."
+    )
+
+
+def _rate_ended(signals: Signals) -> bool:
+    lr = signals.curve("lr")
+    return lr is not None and bool(lr.values[-1] <= FLAT * lr.values.max())
 
 
 def _standing_still(signals: Signals, curve: Curve, last: Curve, moved: str, evidence: Evidence) -> Finding:
@@ -228,11 +280,11 @@ def _standing_still(signals: Signals, curve: Curve, last: Curve, moved: str, evi
     constant, how = (start, "the net before training") if constant is None else (constant, how)
     if level > (1 - GAIN) * constant:
         stuck = f"{moved} and stands still at {level:.3g}, no better than {constant:.3g}, the loss of {how}: it is stuck."
-        causes = ("gradients that do not arrive", "a learning rate that is far too high or too low", "uninformative inputs")
-        advice = ("see not_learning and the findings on layers", "learning rates ten times higher and lower")
+        cause, rates = _about_the_rate(signals)
+        causes = ("gradients that do not arrive", cause, "uninformative inputs")
+        advice = ("see not_learning and the findings on layers", rates)
         return detected("plateau", "warning", last.range, replace(evidence, sentence=stuck), causes, advice)
-    lr = signals.curve("lr")
-    ended = lr is not None and lr.values[-1] <= FLAT * lr.values.max()
+    ended = _rate_ended(signals)
     if level <= FLAT * constant or ended:
         why = "the learning rate has come down to its end" if ended else f"it is {level / constant:.1%} of {how}'s"
         return clear("plateau", last.range, replace(evidence, sentence=f"{moved}: it has converged, {why}."))

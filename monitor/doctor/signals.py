@@ -18,6 +18,10 @@ from monitor.run import Run
 TRAIN = ("train/loss", "train/running_loss", "loss")  # the names under which a loss is looked for, the best first
 VAL = ("val/loss",)
 MOST = 10_000  # watched steps that are looked at: of more, every second, or every third ...
+TO_WATCH = (
+    "recorder.watch(model) before fit; in a loop of your own, also watcher.begin(step) before each forward pass and "
+    "watcher.end(step, loss, again) after each update, where again() computes the loss of that batch anew"
+)
 LAST = 2**53  # steps beyond are no steps, and floats could not hold them
 
 
@@ -98,6 +102,13 @@ class Signals:
         except KeyError:
             return None
         return Layers(steps, names, values) if names and np.isfinite(values).any() else None
+
+    def unmoved(self) -> np.ndarray | None:
+        """The watched steps, if at none of them any weight changed by any bit; else None."""
+        updates = self.layers("update_ratio")
+        if updates is None or np.nanmax(abs(updates.values)) > 0 or self.nonfinite_layers():
+            return None
+        return updates.steps
 
     def nonfinite_layers(self) -> list[tuple[int, int, str, str]]:
         """(step, place in forward order, layer, quantity) of each number of a layer that is nan or infinite."""

@@ -14,10 +14,13 @@ from dataclasses import replace
 
 from monitor.doctor.findings import Evidence, Finding, clear, detected, not_checked, underpowered
 from monitor.doctor.intervals import median_interval, slope_interval
-from monitor.doctor.signals import Curve, Signals
+from monitor.doctor.signals import TO_WATCH, Curve, Signals
 
 STALE = 0.1  # a median within this distance from 0 has nothing to do with the gradient
 FLIPPED = (-1.6, -0.6)  # a median in here is that of a wrong sign
+HEALTHY = 0.8  # a median from here on is that of steps that the gradient describes well
+SHORT = 0.5  # a median below wastes more than half of what the gradient promised: the steps are longer than it holds
+LOWER = "a tenth of the learning rate"
 BEGINNING = 1 / 4  # the share of a training that is looked at: near a minimum rho is noise
 LEAST = 6  # values of rho, below which a 95 % interval of the median does not exist
 
@@ -62,19 +65,42 @@ def grad_sign(signals: Signals) -> Finding:
 
 
 def lr_too_high(signals: Signals) -> Finding:
-    """More than half of the steps raise the loss of the very batch that they were to lower.
+    """Steps give less than half of what their gradients promise (a warning), or raise the loss of their batch (an error).
 
-    The exact 95 % interval of the median of rho (sign test: Conover 1999, section 3.4) below 0, and not that of a wrong
-    sign. A rate may also be too high without this: then later steps repair what earlier ones break.
+    The exact 95 % interval of the median of rho (sign test: Conover 1999, section 3.4) below 0.5, or below 0, and neither
+    near 0 nor near -1, which have causes of their own. It is clear only where the median is 0.5 or more and the interval
+    reaches the 0.8 of a healthy training. Along the gradient of a quadratic loss rho is 1 - lr h / 2, where h is the
+    curvature along it, so that 0.5 is at the rate that lowers the loss most and 0 at twice that rate.
     """
     causes = ("a learning rate beyond what the curvature of the loss allows",)
-    advice = ("a tenth of the learning rate", "a warm-up of the learning rate", "clipping of the gradient's norm")
-    rule = "95 % interval of the median rho, by the sign test, below 0 (trust-region ratio; Nocedal & Wright 2006)"
+    advice = (LOWER, "a warm-up of the learning rate", "clipping of the gradient's norm")
+    rule = (
+        f"95 % interval of the median rho, by the sign test, below {SHORT} (an error: below 0); clear if the median is "
+        f"{SHORT} or more and the interval reaches {HEALTHY} (trust-region ratio; Nocedal & Wright 2006)"
+    )
 
     def beyond(low: float, high: float) -> bool:
-        return high < 0 and not _near_minus_one(low, high) and not _near_zero(low, high)
+        return high < SHORT and not _near_minus_one(low, high) and not _near_zero(low, high)
 
-    return _judged(signals, "lr_too_high", "error", rule, beyond, causes, advice)
+    found = _judged(signals, "lr_too_high", "error", rule, beyond, causes, advice)
+    middle, interval = found.evidence.estimate, found.evidence.interval
+    if middle is None or interval is None:
+        return found
+    if found.verdict == "detected":
+        return found if interval[1] < 0 else replace(found, severity="warning")
+    if middle >= SHORT and interval[1] >= HEALTHY:
+        return found
+    sentence = f"{found.message} The learning rate may be too high."
+    return underpowered(found.id, found.step_range, replace(found.evidence, sentence=sentence), [LOWER])
+
+
+def overlong(signals: Signals) -> bool:
+    """Whether the median of rho speaks for a lower learning rate rather than for a higher one, or for another sign."""
+    found = lr_too_high(signals)
+    middle = found.evidence.estimate
+    if middle is None or found.evidence.interval is None:
+        return False
+    return middle < SHORT and not _near_minus_one(middle, middle)
 
 
 def _judged(
@@ -89,7 +115,7 @@ def _judged(
     """The finding on the median of rho at the beginning of training; `holds(low, high)` says whether it is detected."""
     rho = signals.curve("rho")
     if rho is None:
-        return not_checked(id, "rho was not recorded: actual / predicted decrease of the loss in a step, on the same batch")
+        return not_checked(id, _why_no_rho(signals))
     early = _beginning(rho)
     middle, low, high = median_interval(early.values)
     sentence = f"Steps gave {middle:.2f} of what their gradients promised (median rho; healthy is 0.8 to 1)"
@@ -101,6 +127,17 @@ def _judged(
     if holds(low, high):
         return detected(id, severity, early.range, evidence, causes, advice)
     return clear(id, early.range, evidence) if not holds(middle, middle) else underpowered(id, early.range, evidence)
+
+
+def _why_no_rho(signals: Signals) -> str:
+    if not signals.watched:
+        return f"rho was not recorded: {TO_WATCH}"
+    if signals.unmoved() is not None:
+        return "no weight moved at any watched step, so that there is nothing to compare with what the gradient promised"
+    return (
+        "the layers were watched, but rho was not recorded: in a loop of your own watcher.end(step, loss, again) measures "
+        "it, where again() computes the loss of the batch anew, with the weights as they are then"
+    )
 
 
 def _near_zero(low: float, high: float) -> bool:

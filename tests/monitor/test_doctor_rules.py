@@ -255,6 +255,37 @@ def test_nonsense_is_no_constant_answer(nonsense):
     assert verdict("not_learning", record(val=flat(0.1), class_counts=nonsense)) == "not_checked"
 
 
+def moving(ratios):
+    """Watched steps at which the first layer moved by this share of its weights, and the others did not."""
+    return [{"names": NAMES, "update_ratio": [ratio, None, 0.0, None, 0.0]} for ratio in ratios]
+
+
+def test_weights_that_never_moved_are_an_error_however_short_the_run():
+    run = record(val=[0.8, 0.8], layers=moving([0.0] * 3), class_counts=[5, 5])
+    finding = found("not_learning", run)
+    assert (finding.verdict, finding.severity, finding.step_range) == ("detected", "error", (1, 10))
+    assert "no weight moved" in finding.message.lower()
+    assert "learning rate of 0" in finding.causes[0]
+    assert verdict("not_learning", record(layers=moving([0.0] * 3))) == "detected"  # whatever the loss
+    assert verdict("not_learning", record(layers=moving([0.0] * 2))) == "not_checked"
+    assert verdict("not_learning", record(layers=moving([0.0, 1e-9, 0.0, 0.0]))) == "not_checked"
+    assert verdict("not_learning", record(layers=moving([0.0, 0.0, 0.0, math.nan]))) == "not_checked"
+    unknown = [{"names": ["a", "b"], "update_ratio": [None, None]}] * 6
+    assert verdict("not_learning", record(layers=unknown)) == "not_checked"
+    assert verdict("not_learning", record(layers=units([0.0] * 6))) == "not_checked"  # no updates recorded
+
+
+def test_steps_that_were_too_long_are_to_be_shorter():
+    for rho, advice in ((0.2, "a tenth of the learning rate"), (0.9, "learning rates ten times higher and lower")):
+        finding = found("not_learning", record(val=[1.0] * 10, rho=[rho] * 48))
+        assert advice in finding.advice
+        assert any("too high or too low" in cause for cause in finding.causes) == (rho > 0.5)
+        finding = found("plateau", record(train=[0.7] * 30, rho=[rho] * 48))
+        assert advice in finding.advice
+    for rho in ([], [-1.0] * 48, [0.2] * 5):  # unknown, a matter of the sign, too few
+        assert "ten times higher and lower" in found("not_learning", record(val=[1.0] * 10, rho=rho)).advice[-1]
+
+
 # Standstill -----------------------------------------------------------------------------------------------------------
 
 
@@ -300,6 +331,43 @@ def test_a_learning_rate_that_came_to_its_end_explains_a_standstill():
         assert verdict("plateau", run) == expected
 
 
+def with_lr(run, *pairs):
+    run.events[:0] = [{"v": 1, "k": "step", "s": s, "e": None, "t": 0.0, "g": 0, "d": {"lr": v}} for s, v in pairs]
+    return run
+
+
+def test_a_longer_training_does_not_pay_where_the_learning_rate_has_ended():
+    for end, pays in ((0.02, True), (0.0, False)):
+        finding = found("plateau", with_lr(record(train=ending(0.05)), (1, 1.0), (500, end)))
+        assert finding.verdict == "clear"
+        assert ("may pay" in finding.message) == pays
+        assert ("learning rate" in finding.message) != pays
+
+
+@pytest.mark.parametrize("start", [0.5, 0.7])
+def test_a_loss_that_comes_back_from_a_rise_has_not_fallen(start):
+    back = [start, *np.linspace(40, 20, 39), *np.linspace(20, 0.6, 20)]
+    finding = found("plateau", record(train=back))
+    assert finding.verdict == "clear"
+    assert "came back from a rise" in finding.message
+    assert "may pay" not in finding.message
+    assert "whole fall" not in finding.message
+
+
+@pytest.mark.parametrize("before", [1.0, 1.4])
+def test_a_loss_that_falls_late_has_not_come_back(before):
+    late = [1.0, *[before] * 38, *np.linspace(before, 0.1, 21)]
+    message = found("plateau", record(train=late)).message
+    assert "came back" not in message
+    assert "still falling" in message
+
+
+def test_without_a_fall_the_change_is_a_share_of_the_first_loss():
+    for finding in (found("plateau", record(train=[0.7] * 30)), found("plateau", record(train=np.linspace(1, 2, 30)))):
+        assert "whole fall" not in finding.message
+        assert "of the loss at first" in finding.message
+
+
 def test_what_was_evaluated_goes_before_what_was_seen_in_batches():
     run = record(train=[0.7] * 30)
     batches = [
@@ -316,67 +384,6 @@ def test_losses_of_batches_show_no_standstill():
     assert verdict("plateau", recorder.run) == "not_checked"
     assert verdict("plateau", record(train=[0.7] * 12)) == "not_checked"
     assert verdict("plateau", record(train=[0.7] * 13)) == "detected"
-
-
-# Steps ----------------------------------------------------------------------------------------------------------------
-
-BY_RHO = ("grad_sign", "stale_gradients", "lr_too_high")
-
-
-def by_rho(early, n=12, **more):
-    """Which rules fire on a rho that is so in the first quarter, and healthy after."""
-    run = record(rho=[*np.broadcast_to(early, n), *[0.95] * (3 * n)], **more)
-    return [f.id for f in diagnose(run).detected]
-
-
-@pytest.mark.parametrize(
-    ("rho", "expected"),
-    [
-        (0.95, []),
-        (0.3, []),
-        (0.101, []),
-        (0.099, ["stale_gradients"]),
-        (-0.099, ["stale_gradients"]),
-        (-0.101, ["lr_too_high"]),
-        (-0.59, ["lr_too_high"]),
-        (-0.61, ["grad_sign"]),
-        (-1.59, ["grad_sign"]),
-        (-1.61, ["lr_too_high"]),
-        (-1e9, ["lr_too_high"]),
-    ],
-)
-def test_rho_tells_stale_flipped_and_overlong_steps(rho, expected):
-    assert by_rho(rho) == expected
-
-
-def test_the_whole_interval_of_rho_counts():
-    # of 12 values the interval of the median goes from the third to the third from the end
-    assert by_rho([0.05] * 9 + [0.5] * 3) == []
-    assert by_rho([0.05] * 10 + [0.5] * 2) == ["stale_gradients"]
-    run = record(rho=[0.05] * 9 + [0.5] * 3 + [0.95] * 36)
-    assert verdict("stale_gradients", run) == "underpowered"
-    assert verdict("grad_sign", run) == "clear"
-
-
-def test_a_wrong_sign_is_critical_and_says_when():
-    finding = found("grad_sign", record(rho=[-1.0] * 40))
-    assert (finding.severity, finding.step_range) == ("critical", (1, 10))
-
-
-def test_six_values_of_rho_are_needed_and_not_more():
-    assert verdict("grad_sign", record(rho=[-1.0] * 5)) == "underpowered"
-    assert verdict("grad_sign", record(rho=[-1.0] * 6)) == "detected"
-    assert found("grad_sign", record(rho=[-1.0] * 6 + [0.9] * 10)).evidence.n == 6
-    assert "rho was not recorded" in found("grad_sign", record(train=falling())).message
-
-
-def test_gradients_that_add_up_grow():
-    growing, steady = np.linspace(1, 3, 48), 1 + 0.1 * np.sin(np.arange(48))
-    assert by_rho(0.0, grad_norm=growing) == ["stale_gradients"]
-    assert by_rho(0.0, grad_norm=steady) == []
-    finding = found("stale_gradients", record(rho=[0.0] * 48, grad_norm=steady))
-    assert finding.verdict == "underpowered"
-    assert "did not grow" in finding.message
 
 
 # Layers ---------------------------------------------------------------------------------------------------------------
@@ -490,7 +497,8 @@ def test_what_was_not_watched_is_not_checked():
     for id in ("dead_units", "saturated_units", "vanishing_gradients", "exploding_gradients"):
         finding = next(f for f in report.findings if f.id == id)
         assert finding.verdict == "not_checked"
-        assert "watch(model)" in finding.message
+        for call in ("recorder.watch(model)", "watcher.begin(step)", "watcher.end(step", "fit"):
+            assert call in finding.message
     nothing = record(layers=[{"names": ["a"], "act_mean": [1.0]}])
     for id in ("dead_units", "saturated_units", "vanishing_gradients", "exploding_gradients"):
         assert verdict(id, nothing) == "not_checked"

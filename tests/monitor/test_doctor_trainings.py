@@ -75,6 +75,27 @@ def test_a_learning_rate_a_thousand_times_too_high():
     assert detected(run) & {"nonfinite", "not_learning", "lr_too_high"}
 
 
+def test_a_learning_rate_of_nought():
+    model = net()
+    report = diagnose(train(model, optimizers.Adam(model.parameters(), 0.0), *split("moons"), epochs=3))
+    assert [f.id for f in report.detected] == ["not_learning"]
+    assert "No weight moved" in str(report)
+    assert "rho was not recorded" not in str(report)
+
+
+def test_fit_looks_at_the_units_of_replayed_steps_too():
+    model, recorder = net(), Recorder(root=None)
+    data, validation = split("moons")
+    with recorder:
+        recorder.watch(model)
+        tn.fit(model, data, validation=validation, loss="cross_entropy", recorder=recorder, epochs=40,
+               optimizer=optimizers.Adam(model.parameters(), 3e-3))  # fmt: skip
+    report = diagnose(recorder.run)
+    assert {"dead_units", "lr_too_high"} <= set(report.coverage["clear"])
+    assert "saturated_units" in report.coverage["not_checked"]
+    assert "no layer has bounded answers (tanh, sigmoid)" in str(report)
+
+
 def test_gradients_that_are_never_cleared():
     model = net()
     optimizer = optimizers.SGD(model.parameters(), 0.1)
