@@ -83,7 +83,7 @@ def test_after_ctrl_c_the_same_command_goes_on(tinynet, monkeypatch, undrawn):
     with monkeypatch.context() as patch:
         patch.setattr(command, "_progress", impatient)
         broken = tinynet("compare", "adam", "sgd", "--on", "quadratic-10", *QUICK, status=130)
-    assert "interrupted: the same command with --out comparisons/quadratic-10 goes on" in broken.stderr
+    assert "interrupted: the same command goes on; what is done is in comparisons/quadratic-10\n" in broken.stderr
     assert names("comparisons/quadratic-10") == {"unfinished.jsonl"}
     made = []
     real = Parts.__call__
@@ -109,12 +109,43 @@ def test_a_terminal_sees_how_far_it_is(on_terminal, tmp_path):
 def test_a_saved_comparison_is_drawn_again_without_running(tinynet, saved, monkeypatch):
     monkeypatch.setattr(Parts, "__call__", lambda *_: pytest.fail("it ran"))
     done = tinynet("compare", "--from", str(saved), "--out", "again", "--style", "slides")
-    assert names("again") == {"comparison.html", "moons-curves.png", "moons-rates.png"}
+    assert names("again") == {"comparison-slides.html", "moons-curves-slides.png", "moons-rates-slides.png"}
     assert "Lion (0.1) was best at the edge" in " ".join(done.stdout.split())
     Path("folder").mkdir()
     saved.rename("folder/comparison.json")
     tinynet("compare", "--from", "folder", "--json")
     assert names("folder") == FILES | {"moons-curves.png", "moons-rates.png"}
+
+
+def test_slides_leave_the_pictures_for_paper_alone(tinynet, saved):
+    tinynet("compare", "--from", str(saved))
+    before = {path.name: path.read_bytes() for path in saved.parent.iterdir()}
+    tinynet("compare", "--from", str(saved), "--style", "slides")
+    after = {path.name: path.read_bytes() for path in saved.parent.iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 3
+
+
+def test_where_nobody_arrives_there_is_no_profile(tinynet):
+    c = comparison(result(f"p{p}", f"o{i}", [1.0] * 7, steps=[float("inf")] * 7) for p in range(2) for i in range(2))
+    done = tinynet("compare", "--from", str(c.save("c.json")))
+    assert "profile.png" not in names(".")
+    assert "area of profile" not in done.stdout
+    assert "No optimizer reached a target" in done.stdout
+    assert "area of profile" not in Path("comparison.html").read_text()
+
+
+def test_too_few_seeds_are_told_before_all_else(tinynet, undrawn):
+    done = tinynet("compare", "--from", str(usual(3).save("c.json")))
+    words = " ".join(done.stdout.split())
+    words = words[words.index("who shares a letter") :]
+    assert words.index("With 3 seeds no difference") < words.index("note")
+    assert "not distinguishable" not in words
+
+
+def test_the_help_says_what_the_names_are(tinynet):
+    words = " ".join(tinynet("compare", "--help").stdout.split())
+    assert "sgd-momentum is SGD with momentum 0.9" in words
 
 
 def test_names_from_a_file_neither_leave_the_folder_nor_garble_the_screen(tinynet):
@@ -136,6 +167,7 @@ def test_names_from_a_file_neither_leave_the_folder_nor_garble_the_screen(tinyne
     [
         (["adma"], "unknown optimizer 'adma': did you mean"),
         (["--on", "mons"], "unknown problem 'mons': did you mean 'moons'?"),
+        (["--on", "mons"], "Of these, all, small, suite, toy2d are suites of several"),
         (["--baseline", "sdg"], "unknown baseline 'sdg': did you mean 'sgd'"),
         (["--seeds", "1"], "seeds must be at least 2, got 1: one run cannot say what is chance"),
         (["--tuning-seeds", "0"], "tuning_seeds must be at least 1"),

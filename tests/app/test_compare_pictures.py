@@ -136,6 +136,12 @@ def test_profiles_are_steps():
         plot_profile(usual())
 
 
+def test_there_is_no_profile_where_nobody_arrived():
+    c = comparison(result(f"p{p}", f"o{i}", [1.0] * 6, steps=[INF] * 6) for p in range(2) for i in range(2))
+    assert "profile" not in [name for name, _, _ in pictures(c)]
+    assert "profile" in [name for name, _, _ in pictures(several(2))]
+
+
 def test_styles_and_strange_comparisons_can_be_drawn():
     one = comparison([result("moons", "A", [0.1])])
     nothing = comparison([result("moons", name, [INF] * 3, steps=[INF] * 3, medians=[INF] * 5) for name in "AB"])
@@ -259,6 +265,20 @@ def test_walks_are_those_of_the_chosen_settings(walked):
         assert len(found) == 1
         np.testing.assert_allclose(np.transpose(found[0].get_data()), expected)
         assert found[0].get_marker() == look(walked, name)["marker"]
+
+
+def test_long_walks_are_thin_and_the_longest_lies_below():
+    c = compare(["sgd"], on="rosenbrock", grid=[1e-4, 1e-3], tuning_seeds=2, seeds=6, steps=150)
+    figure = drawn(plot_walks(c, "rosenbrock"))
+    ax = figure.axes[0]
+    assert ax.get_title() == "rosenbrock, one walk each from (-1.2, 1)"
+    assert ax.get_legend() is None
+    labels = [found.get_text() for found in figure.legends[0].texts]
+    assert labels == [*(f"{n}, lr {c.result('rosenbrock', n).best_lr:g}" for n in c.optimizers), "start", "minimum"]
+    walks = [found for found in ax.lines if len(found.get_xdata()) == 151]
+    assert all(found.get_markevery() == [150] and found.get_alpha() < 1 for found in walks)
+    ways = [np.hypot(*np.diff(found.get_data(), axis=1) / np.array([[4.0], [4.0]])).sum() for found in walks]
+    assert walks[np.argmax(ways)].get_zorder() < walks[np.argmin(ways)].get_zorder()
 
 
 def test_walks_only_where_they_mean_something(walked):

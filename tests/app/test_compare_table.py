@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from itertools import combinations, product
 
@@ -18,7 +19,7 @@ from tinynet.comparison import Comparison, ComparisonError, compare
 from tinynet.comparison.judgement import Pair, groups, judge_pairs, judge_suite, pairs_with_baseline
 from tinynet.comparison.sentences import about, protocol, sentence, sentences, suite_sentences, warnings
 from tinynet.comparison.statistics import friedman, nemenyi, wilcoxon
-from tinynet.comparison.table import cells, leads, place_cells, plain, rich_table, rows, suite_cells, terminal_table
+from tinynet.comparison.table import cells, leads, place_cells, plain, rich_table, rows, suite_cells, terminal_table, text
 
 INF = math.inf
 ANSI = "\x1b[1m"
@@ -237,10 +238,7 @@ def test_what_may_be_said():
 
 def test_ties_failures_and_higher_losses_in_words():
     tie = Pair("A", "B", 1, 0.5, 0.5, 0.5, 1.0, 1.0, 1)
-    assert (
-        sentence(tie)
-        == "A is not distinguishable from B with 1 seed (median difference 0.5, 95 % interval 0.5 to 0.5, p = 1)."
-    )
+    assert sentence(tie) == "A is not distinguishable from B with 1 seed (median difference 0.5, p = 1)."
     higher = Pair("A", "B", 10, 0.5, 0.25, INF, 0.002, 0.002, 1)
     assert (
         sentence(higher) == "A ends higher than B: by 0.5 in the median (95 % interval 0.25 to inf, p = 0.002, 10 seeds)."
@@ -255,14 +253,70 @@ def test_ties_failures_and_higher_losses_in_words():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_too_few_seeds_show_nothing_and_the_reader_is_told(n):
-    c = usual(n)
-    assert all("not distinguishable" in text for text in sentences(c, "moons"))
+def test_too_few_seeds_show_nothing_and_the_reader_is_told_once(n):
+    c, seeds = usual(n), f"{n} seed{'s' * (n > 1)}"
+    told = f"With {seeds} no difference from SGD could be shown, however large: 2 tests at the 5 % level take at least 7 seeds."
+    assert sentences(c, "moons") == [told]
+    assert not any("no difference" in text for text in warnings(c, "moons"))
     assert set(groups(c, "moons").values()) == {"a"}
-    assert any(
-        "no difference from the baseline could be shown" in text and "at least 7 seeds" in text
-        for text in warnings(c, "moons")
+    two = replace(c, optimizers=("Adam", "SGD"), results=(c.results[0], c.results[2]))
+    assert sentences(two, "moons")[0].endswith("1 test at the 5 % level takes at least 6 seeds.")
+
+
+def test_an_interval_that_leaves_out_0_says_why_the_verdict_differs():
+    pair = Pair("A", "B", 12, 0.084, 0.0323, 0.139, 0.03, 0.09, 3)
+    assert "95 % interval 0.0323 to 0.139 for this pair alone, not corrected for 3 tests, p = 0.09 after" in sentence(pair)
+    ranks = replace(pair, pvalue=0.23, adjusted=0.68)
+    assert "0.0323 to 0.139 of the median, whereas the test ranks all runs, p = 0.68 after" in sentence(ranks)
+    assert "95 % interval -0.1 to 0.139, p" in sentence(replace(pair, low=-0.1))
+    assert "alone" not in sentence(replace(pair, adjusted=0.01))
+
+
+def test_an_interval_needs_six_seeds():
+    """The whole range of n values holds the median with probability 1 - 2 / 2^n: below 95 % for five."""
+    pair = Pair("A", "B", 6, 0.5, -1.0, 2.0, 1.0, 1.0, 2)
+    assert "95 % interval" in sentence(pair)
+    assert sentence(replace(pair, n=5)) == (
+        "A is not distinguishable from B with 5 seeds (median difference 0.5, p = 1 after Holm's correction)."
     )
+
+
+def test_runs_that_diverged_are_counted_in_words_and_in_the_table():
+    c = comparison([result("moons", "A", [0.2] * 12), result("moons", "B", [INF] * 2 + [0.1] * 10)])
+    (said,) = sentences(c, "moons")
+    assert said.startswith("A is not distinguishable from B with 12 seeds (")
+    assert said.endswith("; 2 of 12 runs of B diverged).")
+    for headings, lines in (cells(rows(c, "moons"))[:2], cells(rows(c, "moons"), 60)[:2]):
+        assert [line[headings.index("diverged")] for line in lines] == ["2", "0"]
+    assert "diverged" not in cells(rows(usual(), "moons"))[0]
+    assert "diverged" not in " ".join(sentences(usual(), "moons"))
+    assert "(p = 0.002, 10 seeds; 9 of 10 runs of B diverged)" in sentence(
+        Pair("A", "B", 10, -INF, -INF, -0.25, 0.002, 0.002, 1), {"A": 0, "B": 9}
+    )
+
+
+def test_a_close_call_is_named_with_its_share():
+    """Two rates that are as good as each other on three tuning seeds; the share is counted over all 27 resamples."""
+    trials = [[0.1, 0.2, 0.9], [0.15, 0.25, 0.12]]
+    medians = np.array([[np.median(np.take(t, draw)) for t in trials] for draw in product(range(3), repeat=3)])
+    share = (medians[:, 1] <= medians[:, 0]).mean()
+    assert 0.25 < share < 0.75
+    close = result("moons", "A", [0.1] * 8, chosen=1)
+    close = replace(close, trials=tuple(replace(close.trials[i], losses=np.array(t)) for i, t in enumerate(trials)))
+    c = comparison([close, result("moons", "B", [0.1] * 8)])
+    (call,) = [text for text in warnings(c, "moons") if "close call" in text]
+    name, lr, percent = re.search(r"Chosen by a close call: (\w+) \((\S+), (\d+)%\)\. So often", call).groups()
+    assert (name, lr) == ("A", "0.003")
+    assert float(percent) / 100 == pytest.approx(share, abs=0.04)
+
+
+def test_a_clear_choice_and_one_without_a_choice_are_no_close_calls():
+    clear = usual()
+    single = replace(clear.results[0], trials=clear.results[0].trials[:1], chosen=0)
+    lost = result("moons", "L", [INF] * 12, chosen=0, medians=[INF] * 5)
+    lost.trials[1].losses[0] = 0.1  # in some resamples, this one has a finite median
+    c = comparison([*clear.results[1:], single, lost])
+    assert not any("close call" in text for text in warnings(c, "moons"))
 
 
 def test_enough_for_the_baseline_but_not_for_all_pairs():
@@ -277,9 +331,8 @@ def test_enough_for_the_baseline_but_not_for_all_pairs():
 
 def test_nothing_is_said_where_all_runs_diverged():
     c = comparison([result("moons", name, [INF] * 8, steps=[INF] * 8) for name in "AB"])
-    assert "A is not distinguishable from B with 8 seeds (median difference 0, 95 % interval 0 to 0, p = 1)." in sentences(
-        c, "moons"
-    )
+    (said,) = sentences(c, "moons")
+    assert "(median difference 0, 95 % interval 0 to 0, p = 1; 8 of 8 runs of A diverged; 8 of 8 runs of B div" in said
     assert "No run reached the target 0.2 in 100 steps." in warnings(c, "moons")
     assert [row.median for row in rows(c, "moons")] == [INF, INF]
 
@@ -379,7 +432,40 @@ def test_ranks_that_do_not_differ():
 
 def test_targets_that_nobody_reaches():
     c = comparison(result(f"p{p}", f"o{i}", [1.0] * 6, steps=[INF] * 6) for p in range(2) for i in range(2))
-    assert suite_sentences(judge_suite(c))[0] == "No optimizer reached a target in half of its runs, on any problem."
+    found = judge_suite(c)
+    assert suite_sentences(found)[0] == "No optimizer reached a target in half of its runs, on any problem."
+    assert suite_cells(found)[0] == ["optimizer"]
+    assert "area" not in text(c)
+    assert "area of profile" in text(suite(problems=2))
+
+
+# As text ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_printed_comparison_is_short_and_points_to_the_verdicts():
+    c = usual()
+    assert repr(c) == "<Comparison: 3 optimizers on moons, 12 seeds, baseline 'SGD'>"
+    lines = str(c).splitlines()
+    assert lines[0] == repr(c)
+    assert lines[2] == "moons: validation loss after 100 steps"
+    assert [line.split()[0] for line in lines[4:7]] == [row.optimizer for row in rows(c, "moons")]
+    assert float(lines[4].split()[1]) == pytest.approx(rows(c, "moons")[0].median, rel=1e-2)
+    assert len(lines) == 9
+    assert "table.text(comparison)" in lines[-1]
+    assert repr(suite(problems=6)).startswith("<Comparison: 4 optimizers on 6 problems, ")
+
+
+def test_the_text_has_table_sentences_and_warnings_without_markup():
+    c = usual(9, tuple("ABCDEFGH"), (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
+    found = text(c)
+    for part in (*sentences(c, "moons"), *(f"note: {w}" for w in warnings(c, "moons")), about(c.problems[0])):
+        assert part in found
+    table = found.splitlines()[1:10]
+    assert len({len(line) for line in table}) == 1
+    assert table[0].split() == " ".join(cells(rows(c, "moons"))[0]).split()
+    assert text(suite()).count("\n\n") == 6
+    for said in suite_sentences(judge_suite(suite())):
+        assert said in text(suite())
 
 
 # Files ------------------------------------------------------------------------------------------------------------------

@@ -54,7 +54,12 @@ def _rates(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
 @click.option("--scheduler", metavar="ADDRESS", help="a Dask cluster that does the work, such as tcp://host:8786")
 @click.option("-o", "--out", metavar="FOLDER", help="where to write  [comparisons/ and the problem's name]")
 @click.option("--from", "path", metavar="FILE", help="draw and print a saved comparison again, without running anything")
-@click.option("--style", type=click.Choice(["paper", "slides"]), default="paper", help="of the pictures  [paper]")
+@click.option(
+    "--style",
+    type=click.Choice(["paper", "slides"]),
+    default="paper",
+    help="of the pictures; slides have names of their own  [paper]",
+)
 @json_option
 @user_errors
 def compare(optimizers: Sequence[str], on: Sequence[str], path: str | None, out: str | None, style: str, as_json: bool,
@@ -64,7 +69,9 @@ def compare(optimizers: Sequence[str], on: Sequence[str], path: str | None, out:
     On small problems, where all get the same tuning, starts, batches and budget. Pictures, a page and all numbers are kept
     in a folder. After Ctrl-C, the same command goes on.
 
-    OPTIMIZERs are names such as sgd adam lion (eight usual ones if left out).
+    OPTIMIZERs are names such as sgd adam lion (eight usual ones if left out). Each is a contender with defaults of its own:
+    sgd-momentum is SGD with momentum 0.9, nesterov that with Nesterov's step, amsgrad is Adam with its maximum. A wrong
+    name lists them all.
 
     \b
     Examples:
@@ -100,6 +107,7 @@ def _run(optimizers: list[str] | None, options: dict[str, Any], quiet: bool) -> 
     """Compare under a progress bar; Ctrl-C says how to go on. A mistake leaves no new folder behind."""
     from tinynet.comparison.protocol import compare
 
+    _known(options["on"])
     folder: Path = options["store"].parent
     made = [part for part in (folder, *folder.parents) if not part.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,11 +116,22 @@ def _run(optimizers: list[str] | None, options: dict[str, Any], quiet: bool) -> 
             return compare(optimizers, progress=tell, **options)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
-            click.echo(f"\ninterrupted: the same command with --out {plain(folder)} goes on", err=True)
+            click.echo(f"\ninterrupted: the same command goes on; what is done is in {plain(folder)}", err=True)
         for part in made:
             with suppress(OSError):  # there is something in it
                 part.rmdir()
         raise
+
+
+def _known(on: Sequence[str]) -> None:
+    """A name that is none says which are suites."""
+    from tinynet.comparison.problems import SUITES, find_problems
+
+    for name in on:
+        try:
+            find_problems(name)
+        except ValueError as error:
+            raise Mistake(f"{error}. Of these, {', '.join(sorted(SUITES))} are suites of several") from None
 
 
 @contextmanager
@@ -176,12 +195,13 @@ def _write(comparison: Comparison, folder: Path, style: str, new: bool) -> list[
 
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / FILE] if new else []
-    drawn = list(pictures(comparison, style))
+    drawn, kind = list(pictures(comparison, style)), "" if style == "paper" else f"-{style}"
     for name, _, figure in drawn:
-        files.append(folder / f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in name)[:100]}.png")
+        files.append(folder / f"{''.join(c if c.isalnum() or c in '-_.' else '-' for c in name)[:100]}{kind}.png")
         figure.savefig(files[-1])
         figure.set_layout_engine("none")  # everything has its place now
-    return [*files, write_comparison(comparison, folder / PAGE, drawn)]
+    page = Path(PAGE)
+    return [*files, write_comparison(comparison, folder / f"{page.stem}{kind}{page.suffix}", drawn)]
 
 
 def _show(comparison: Comparison, console: Any) -> None:
@@ -208,7 +228,9 @@ def _show(comparison: Comparison, console: Any) -> None:
     suite = judge_suite(comparison)
     if suite is not None:
         console.print("\n[bold]all problems together[/]")
-        console.print(rich_table(*suite_cells(suite)))
+        headings, lines = suite_cells(suite)
+        if len(headings) > 1:
+            console.print(rich_table(headings, lines))
         for text in suite_sentences(suite):
             console.print(plain(text), markup=False)
 

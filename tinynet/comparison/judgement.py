@@ -71,6 +71,11 @@ class Suite:
     friedman: statistics.Friedman | None
     letters: dict[str, str] | None
 
+    @property
+    def arrived(self) -> bool:
+        """Whether any optimizer reached a target in half of its runs; if none did, profiles are empty."""
+        return bool(np.isfinite(self.ratios).any())
+
 
 def judge_pairs(samples: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> list[Pair]:
     """The verdict on each pair of names; `samples` are their results, one per seed, and smaller is better.

@@ -21,7 +21,7 @@ import numpy as np
 
 from monitor.pictures.style import canvas, shown
 from optimizers.landscapes import Landscape
-from optimizers.trajectories import COLOURS, MARKERS, STYLES, descend, plot_trajectories
+from optimizers.trajectories import COLOURS, MARKERS, MINIMUM, START, STYLES, descend, plot_trajectories
 from tinynet.comparison.contenders import CONTENDERS
 from tinynet.comparison.judgement import Suite, finals, judge_suite
 from tinynet.comparison.problems import PROBLEMS, LandscapeProblem
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 DECADES = 12  # that an axis spans at most
 TAU = 4.0  # of the performance profile, as AlgoPerf has it
+LONG = 100  # steps; of longer walks, only the end is marked
 MOST_BANDS = 5  # with more optimizers, bands would hide each other: medians only
 
 
@@ -62,10 +63,10 @@ def pictures(comparison: Comparison, style: str = "paper") -> Iterator[tuple[str
         if comparison.grid and comparison.on(facts.name):
             yield f"{facts.name}-rates", f"how the rate matters on {name}", plot_sensitivity(comparison, facts.name, style)
         if _walkable(comparison, facts.name) is not None:
-            walks = f"a walk down {name} from its customary start, at the chosen rates"
+            walks = f"one walk down {name} from its customary start, at the chosen rates; the table is about many starts"
             yield f"{facts.name}-walks", walks, plot_walks(comparison, facts.name, style)
     suite = judge_suite(comparison)
-    if suite is not None:
+    if suite is not None and suite.arrived:
         yield "profile", "how often each optimizer is nearly as fast as the fastest", plot_profile(comparison, suite, style)
 
 
@@ -222,8 +223,10 @@ def plot_profile(comparison: Comparison, suite: Suite | None = None, style: str 
 def plot_walks(comparison: Comparison, problem: str, style: str = "paper") -> Figure:
     """The way of each optimizer down a landscape, from the landscape's customary start, with the settings that were chosen.
 
-    These are new walks of the same optimizers, one each; the numbers in the legend are theirs.
+    These are new walks of the same optimizers, one each; the longest ways lie below the others.
     """
+    from matplotlib.lines import Line2D
+
     landscape = _walkable(comparison, problem)
     if landscape is None:
         raise ValueError(f"walks are drawn on landscapes of this package that all optimizers finished, not on {problem!r}")
@@ -231,10 +234,29 @@ def plot_walks(comparison: Comparison, problem: str, style: str = "paper") -> Fi
     makers = {name: partial(CONTENDERS[name], **result.tuned.hyper) for name, result in results.items()}
     walks = {name: descend(landscape, make, steps) for name, make in makers.items()}
     figure, axes = canvas(1, 1, (6.5, 5.6), style)
-    plot_trajectories(landscape, walks, ax=axes[0, 0])
-    for contours in axes[0, 0].collections:  # as pixels; their outlines would fill a megabyte
+    ax = axes[0, 0]
+    plot_trajectories(landscape, walks, ax=ax)
+    for contours in ax.collections:  # as pixels; their outlines would fill a megabyte
         contours.set_rasterized(True)
+    for name, line in zip(walks, ax.lines[-len(walks) :], strict=True):
+        line.set_label(_label(results[name]))
+        _calm(line, ax)
+    start = ", ".join(short(x) for x in next(iter(walks.values())).positions[0])
+    ax.set_title(f"{shown(problem)}, one walk each from ({start})", fontsize=10)
+    ax.get_legend().remove()
+    marks = {"start": START, "minimum": MINIMUM}
+    _legend(figure, ax, [Line2D([], [], linestyle="", label=label, **how) for label, how in marks.items()])
     return figure
+
+
+def _calm(line: Any, ax: Any) -> None:
+    """A long walk may cover all others: thinner, without marks on the way, and the lower, the longer its way."""
+    frame = np.array([ax.get_xlim(), ax.get_ylim()])
+    places = np.clip(np.transpose(line.get_data()), *frame.T)
+    way = np.nansum(np.hypot(*(np.diff(places, axis=0) / np.ptp(frame, axis=1)).T))  # in widths of the picture
+    line.set_zorder(3 - min(way / 1000, 0.9))
+    if len(places) > LONG:
+        line.set(linewidth=0.6 * line.get_linewidth(), alpha=0.8, markevery=[len(places) - 1])
 
 
 def _walkable(comparison: Comparison, problem: str) -> Landscape | None:

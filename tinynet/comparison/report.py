@@ -109,7 +109,7 @@ def _suite(comparison: Comparison, drawn: dict[str, str]) -> list[str]:
         return []
     headings, lines = suite_cells(suite)
     parts = [
-        _table(headings, lines, [], []),
+        _table(headings, lines, [], []) if len(headings) > 1 else "",
         _list(suite_sentences(suite)),
         _gallery([drawn[name] for name in drawn if name == "profile"]),
     ]

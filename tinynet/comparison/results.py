@@ -37,6 +37,7 @@ class ProblemFacts:
     measured_at: steps after which the curves were measured [E], from 0 to `steps`.
     places: names of the places where a run can end (minima, basins); empty if there are no such places.
     cost: about how long a step takes, beside those of other problems: to guess how long a comparison will.
+    unit: what `steps` counts, "step" or "epoch".
     """
 
     name: str
@@ -162,9 +163,9 @@ class Result:
         return not np.isfinite(self.trials[self.chosen].median)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """All that `compare` found, with what it takes to repeat it.
+    """All that `compare` found, with what it takes to repeat it. Printed, it shows medians; table.text says what they mean.
 
     problems: by the order in which they were solved; optimizers: names in the order given.
     baseline: the optimizer that the others are tested against, named before the run.
@@ -183,6 +184,24 @@ class Comparison:
     seeds: tuple[int, ...]
     results: tuple[Result, ...]
     versions: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        where = self.problems[0].name if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        who = f"{len(self.optimizers)} optimizers on {where}"
+        return f"<Comparison: {who}, {len(self.seeds)} seeds, baseline {self.baseline!r}>"
+
+    def __str__(self) -> str:
+        """The median of each optimizer's fresh runs at its chosen rate; no verdicts."""
+        wide = max(map(len, ["optimizer", *self.optimizers]))
+        lines = [repr(self)]
+        for facts in self.problems:
+            lines += ["", f"{facts.name}: {facts.metric} after {facts.steps} {facts.unit}s"]
+            lines += [f"{'optimizer':{wide}}    median   best lr  diverged"]
+            found = self.on(facts.name).values()
+            for r in sorted(found, key=lambda r: float(np.median(r.tuned.final))):
+                median, lost = float(np.median(r.tuned.final)), int(r.tuned.diverged.sum())
+                lines.append(f"{r.optimizer:{wide}}  {median:8.3g}  {r.best_lr:8.3g}  {lost:8}")
+        return "\n".join([*lines, "", "What can be told apart: print(tinynet.comparison.table.text(comparison))"])
 
     def result(self, problem: str, optimizer: str) -> Result:
         """What this optimizer did on this problem; KeyError if that was not finished."""

@@ -78,7 +78,7 @@ class Candidate:
         return float(np.median(self.losses))
 
 
-@dataclass
+@dataclass(repr=False)
 class Search:
     """What a search found: all candidates, the best first, and the finalists' Comparison beside the usual settings."""
 
@@ -91,6 +91,9 @@ class Search:
         finals = {r.optimizer: float(np.median(r.tuned.final)) for r in self.comparison.results if r.optimizer != USUAL}
         winner = min(finals, key=lambda name: finals[name])
         return next(c for c in self.candidates if c.name == winner)
+
+    def __repr__(self) -> str:
+        return f"<Search: {len(self.candidates)} candidates, best {self.best.name!r}, judged in {self.comparison!r}>"
 
 
 def search(

@@ -1,10 +1,10 @@
 """A comparison in words: what the numbers support and nothing else, what to beware of, and how it was done.
 
 >>> from tinynet.comparison.judgement import judge_pairs
->>> one, two = judge_pairs({"Adam": range(9), "Lion": range(9), "SGD": range(10, 19)}, [("Adam", "SGD"), ("Lion", "Adam")])
+>>> one, two = judge_pairs({"SGD": range(9), "NAG": range(9), "Adam": range(10, 19)}, [("SGD", "Adam"), ("NAG", "SGD")])
 >>> print(sentence(one), sentence(two), sep="\\n")
-Adam ends lower than SGD: by 10 in the median (95 % interval 10 to 10, p = 0.0078 after Holm's correction, 9 seeds).
-Lion is not distinguishable from Adam with 9 seeds (median difference 0, 95 % interval 0 to 0, p = 1).
+SGD ends lower than Adam: by 10 in the median (95 % interval 10 to 10, p = 0.0078 after Holm's correction, 9 seeds).
+NAG is not distinguishable from SGD with 9 seeds (median difference 0, 95 % interval 0 to 0, p = 1 after Holm's correction).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from tinynet.comparison.judgement import ALPHA, FEW_PROBLEMS, Pair, Suite, final
 from tinynet.comparison.results import Comparison, ProblemFacts, Result
 from tinynet.comparison.statistics import choice_shares, fewest_seeds
 
+# With fewer, not even all values from the smallest to the largest are a 95 % interval of a median: they are one of
+# 1 - 2 / 2^n (sign test: Conover 1999, section 3.4).
+INTERVAL_SEEDS = 6
 SURE = 0.75  # share of resamples that agree on a setting, below which its choice was a close call
 
 
@@ -39,26 +42,48 @@ def count(n: int, thing: str) -> str:
 # What may be said ---------------------------------------------------------------------------------------------------------
 
 
-def sentence(pair: Pair) -> str:
-    """What may be said about a pair."""
+def sentence(pair: Pair, diverged: Mapping[str, int] | None = None) -> str:
+    """What may be said about a pair; `diverged` says how many of the n runs of an optimizer did."""
     one, other, seeds = pair.optimizer, pair.other, count(pair.n, "seed")
-    p = f"p = {short(pair.adjusted, 2)}" + " after Holm's correction" * (pair.tests > 1 and pair.adjusted < 1)
+    p = f"p = {short(pair.adjusted, 2)}" + " after Holm's correction" * (pair.tests > 1)
+    lost = "".join(f"; {n} of {pair.n} runs of {name} diverged" for name, n in (diverged or {}).items() if n)
     if not pair.distinguishable:
-        size = f"median difference {short(pair.difference)}, 95 % interval {short(pair.low)} to {short(pair.high)}"
-        return f"{one} is not distinguishable from {other} with {seeds} ({size}, {p})."
+        size = f"median difference {short(pair.difference)}{_interval(pair)}"
+        return f"{one} is not distinguishable from {other} with {seeds} ({size}, {p}{lost})."
     side = "lower" if pair.better else "higher"
     if math.isinf(pair.difference):
-        return f"{one} ends {side} than {other}: most runs of {other if pair.better else one} diverged ({p}, {seeds})."
+        return (
+            f"{one} ends {side} than {other}: most runs of {other if pair.better else one} diverged ({p}, {seeds}{lost})."
+        )
     low, high = sorted((abs(pair.low), abs(pair.high)))  # of one sign, since they leave out 0
     size = f"by {short(abs(pair.difference))} in the median (95 % interval {short(low)} to {short(high)}"
-    return f"{one} ends {side} than {other}: {size}, {p}, {seeds})."
+    return f"{one} ends {side} than {other}: {size}, {p}, {seeds}{lost})."
+
+
+def _interval(pair: Pair) -> str:
+    """The interval of a pair that is not distinguishable; where it leaves out 0, why it may."""
+    if pair.n < INTERVAL_SEEDS:
+        return ""
+    why = ""
+    if not pair.low <= 0 <= pair.high:
+        alone = f" for this pair alone, not corrected for {pair.tests} tests"
+        why = alone if pair.pvalue < ALPHA else " of the median, whereas the test ranks all runs"
+    return f", 95 % interval {short(pair.low)} to {short(pair.high)}{why}"
 
 
 def sentences(comparison: Comparison, problem: str) -> list[str]:
-    """One sentence for each optimizer against the baseline, the best first."""
-    if comparison.baseline not in comparison.on(problem):
-        return [f"There is nothing to say: {comparison.baseline}, the baseline, was not finished on {problem}."]
-    return [sentence(pair) for pair in pairs_with_baseline(comparison, problem)]
+    """One sentence for each optimizer against the baseline, the best first; one for all, where seeds are too few."""
+    results, baseline = comparison.on(problem), comparison.baseline
+    if baseline not in results:
+        return [f"There is nothing to say: {baseline}, the baseline, was not finished on {problem}."]
+    seeds, others = len(comparison.seeds), len(results) - 1
+    if others and seeds < fewest_seeds(others):
+        takes = "1 test at the 5 % level takes" if others == 1 else f"{others} tests at the 5 % level take"
+        least = f"{takes} at least {fewest_seeds(others)} seeds"
+        return [f"With {count(seeds, 'seed')} no difference from {baseline} could be shown, however large: {least}."]
+    lost = {name: int(result.tuned.diverged.sum()) for name, result in results.items()}
+    pairs = pairs_with_baseline(comparison, problem)
+    return [sentence(pair, {name: lost[name] for name in (pair.optimizer, pair.other)}) for pair in pairs]
 
 
 def suite_sentences(suite: Suite) -> list[str]:
@@ -66,7 +91,7 @@ def suite_sentences(suite: Suite) -> list[str]:
     best = suite.areas.max()
     nearest = [name for name, area in zip(suite.optimizers, suite.areas, strict=True) if area == best]
     found = "No optimizer reached a target in half of its runs, on any problem."
-    if best > 0:
+    if suite.arrived:
         area = f"area under the performance profile {short(best, 2)}, where 1 is always the fastest"
         found = f"Nearest to the fastest on {len(suite.problems)} problems: {listed(nearest)} ({area})."
     if suite.friedman is None or suite.letters is None:
@@ -111,7 +136,7 @@ def _close_calls(results: Mapping[str, Result]) -> list[str]:
     calls = []
     for name, result in results.items():
         shares = choice_shares([trial.losses for trial in result.trials])
-        if len(shares) > 1 and shares[result.chosen] < SURE and not result.failed:
+        if shares[result.chosen] < SURE and not result.failed:
             calls.append(f"{name} ({short(result.best_lr)}, {shares[result.chosen]:.0%})")
     if not calls:
         return []
@@ -122,13 +147,10 @@ def _close_calls(results: Mapping[str, Result]) -> list[str]:
 
 
 def _too_few(seeds: int, optimizers: int) -> list[str]:
-    """What so few seeds cannot show, whatever the runs."""
+    """Whether there are seeds enough for the sentences, but not for the letters."""
     others, pairs = optimizers - 1, optimizers * (optimizers - 1) // 2
-    if others < 1 or seeds >= fewest_seeds(pairs):
+    if others < 1 or not fewest_seeds(others) <= seeds < fewest_seeds(pairs):
         return []
-    if seeds < fewest_seeds(others):
-        least = f"{count(others, 'test')} at the {ALPHA:.0%} level need at least {fewest_seeds(others)} seeds"
-        return [f"With {count(seeds, 'seed')} no difference from the baseline could be shown, however large: {least}."]
     least = f"to tell any of {count(pairs, 'pair')} apart takes at least {fewest_seeds(pairs)} seeds"
     return [f"All optimizers share a letter: {least}. Against the baseline alone, {seeds} are enough."]
 

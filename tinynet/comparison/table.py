@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinynet.comparison.judgement import Suite, finals, groups
+from tinynet.comparison.judgement import Suite, finals, groups, judge_suite
 from tinynet.comparison.results import Comparison
-from tinynet.comparison.sentences import short
+from tinynet.comparison.sentences import about, sentences, short, suite_sentences, warnings
 from tinynet.comparison.statistics import quantile, scores, sensitivity_width
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ COLUMNS = (
     Column("median", 0, lambda row: _value(row.median)),
     Column("25 … 75 %", 3, _spread),
     Column("n", 8, lambda row: str(row.n)),
+    Column("diverged", 1, lambda row: str(row.diverged)),
     Column("hits", 4, lambda row: f"{row.hit_rate:.0%}"),
     Column("steps", 2, lambda row: "missed" if math.isinf(row.steps) else f"{row.steps:,.0f}"),
     Column("ms/step", 7, lambda row: short(row.ms_per_step, 2)),
@@ -121,6 +122,7 @@ COLUMNS = (
     Column("group", 0, lambda row: row.group),
 )
 MEANINGS = {
+    "diverged": "how many of the runs did",
     "hits": "share of runs that reached the target",
     "steps": "median steps to the target",
     "epochs": "median epochs to the target",
@@ -133,8 +135,11 @@ LONGEST = 24  # characters of an optimizer's name
 
 
 def cells(found: list[Row], width: int | None = None) -> tuple[list[str], list[list[str]], list[str]]:
-    """(headings, rows of text, headings left out) of the table in so many characters; without `width`, everything."""
-    kept = list(COLUMNS)
+    """(headings, rows of text, headings left out) of the table in so many characters; without `width`, everything.
+
+    What diverged has a column only if anything did.
+    """
+    kept = [column for column in COLUMNS if column.heading != "diverged" or any(row.diverged for row in found)]
     texts = {column.heading: [clip(column.cell(row)) for row in found] for column in kept}
     wide = {heading: max(map(len, [heading, *column])) + 2 for heading, column in texts.items()}
     while width is not None and sum(wide[c.heading] for c in kept) - 2 > width and any(c.goes for c in kept):
@@ -184,13 +189,42 @@ def place_cells(comparison: Comparison, problem: str, most: int = 4) -> tuple[li
 
 
 def suite_cells(suite: Suite) -> tuple[list[str], list[list[str]]]:
-    """(headings, rows of text): area of the performance profile, and mean ranks with their letters, the best first."""
-    headings, order = ["optimizer", "area of profile"], (-suite.areas).argsort(kind="stable")
-    lines = {i: [clip(suite.optimizers[i]), f"{suite.areas[i]:.2f}"] for i in order.tolist()}
+    """(headings, rows of text): area of the performance profile, and mean ranks with their letters, the best first.
+
+    Without a run that arrived there are no areas, on few problems there are no ranks: the rows may be names only.
+    """
+    headings, order = ["optimizer"], (-suite.areas).argsort(kind="stable")
+    lines = {i: [clip(suite.optimizers[i])] for i in order.tolist()}
+    if suite.arrived:
+        headings, lines = [*headings, "area of profile"], {i: [*lines[i], f"{suite.areas[i]:.2f}"] for i in lines}
     if suite.ranks is not None and suite.letters is not None:
         headings, order = [*headings, "mean rank", "group"], suite.ranks.argsort(kind="stable")
         lines = {i: [*line, f"{suite.ranks[i]:.2f}", suite.letters[suite.optimizers[i]]] for i, line in lines.items()}
     return headings, [lines[i] for i in order.tolist()]
+
+
+def text(comparison: Comparison) -> str:
+    """Tables, sentences and warnings of all problems, then of all together, as plain text."""
+    parts = []
+    for facts in comparison.problems:
+        headings, lines, _ = cells(rows(comparison, facts.name))
+        said = [*sentences(comparison, facts.name), *(f"note: {w}" for w in warnings(comparison, facts.name))]
+        parts.append([f"{facts.name}: {about(facts)}", *_aligned(in_unit(headings, facts.unit), lines), *said])
+    suite = judge_suite(comparison)
+    if suite is not None:
+        headings, lines = suite_cells(suite)
+        table = _aligned(headings, lines) if len(headings) > 1 else []
+        parts.append(["all problems together", *table, *suite_sentences(suite)])
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _aligned(headings: list[str], lines: list[list[str]]) -> list[str]:
+    """The lines of a table: names to the left, numbers to the right."""
+    wide = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
+    return [
+        "  ".join(f"{c:{w}}" if i == 0 else f"{c:>{w}}" for i, (c, w) in enumerate(zip(line, wide, strict=True)))
+        for line in (headings, *lines)
+    ]
 
 
 # For a terminal -----------------------------------------------------------------------------------------------------------
@@ -202,7 +236,7 @@ def terminal_table(comparison: Comparison, problem: str, width: int = 80) -> tup
     headings, lines, left_out = cells(found, width)
     headings = in_unit(headings, comparison.problem(problem).unit)
     meanings = [f"{heading}: {MEANINGS[heading]}" for heading in headings if heading in MEANINGS]
-    gone = [f"no room here for {', '.join(left_out)}"] if left_out else []
+    gone = [f"no room here for {', '.join(in_unit(left_out, comparison.problem(problem).unit))}"] if left_out else []
     return rich_table(headings, lines, leads(found)), "; ".join(meanings + gone)
 
 
