@@ -31,6 +31,8 @@ PICTURE, PICTURES = 3_000_000, 8_000_000  # bytes of one picture, and of all on 
 PNG = b"\x89PNG\r\n\x1a\n"
 Numbers = dict[str, tuple[np.ndarray, np.ndarray]]  # (steps, values) of every series of a run
 META = ("seed", "parameters", "backend", "data", "versions", "layers", "command")  # of run.json, to be compared
+DERIVED = ("optimizer_full", "watch")  # settings that follow from others, or say nothing about the training itself
+SCORES = ("accuracy", "r2_score", "loss")  # of a run on its test set, as far as they are there
 
 
 def page_content(
@@ -45,8 +47,14 @@ def page_content(
     pack = Pack(rounded=sum(sizes) > FEW)
     room = [PICTURES]
     shown = [
-        {"id": identity, **_run(run, series, share, pack), **_remarks(run, own), "figures": _figures(run, room)}
-        for run, identity, series, own in zip(runs, _identities(runs), numbers, findings, strict=True)
+        {
+            "id": identity,
+            "name": label,
+            **_run(run, series, share, pack),
+            **_remarks(run, own),
+            "figures": _figures(run, room),
+        }
+        for run, identity, label, series, own in zip(runs, _identities(runs), labels(runs), numbers, findings, strict=True)
     ]
     return {
         "title": _title(runs),
@@ -120,6 +128,44 @@ def _identities(runs: Sequence[Run]) -> list[str]:
     return found
 
 
+def labels(runs: Sequence[Run]) -> list[str]:
+    """What each run is called: its name; where several have the same, with what tells them apart, "moons lr=0.1".
+
+    Runs that differ in none of their settings, or in too many to be named, are called like their folders.
+    """
+    names, identities = [clip(run.name) for run in runs], _identities(runs)
+    found = list(names)
+    for name in {name for name in names if names.count(name) > 1}:
+        same = [i for i, other in enumerate(names) if other == name]
+        for i, differing in zip(same, _telling([_settings(runs[i]) for i in same]), strict=True):
+            found[i] = f"{name} {differing}".rstrip()
+    return [label if found.count(label) == 1 else identity for label, identity in zip(found, identities, strict=True)]
+
+
+def _telling(tables: Sequence[Mapping[str, str]], most: int = 4) -> list[str]:
+    """The values of the few settings that tell the most of the runs apart, as "lr=0.1 seed=1".
+
+    >>> _telling([{"lr": "0.1", "n": "9"}, {"lr": "0.2", "n": "9"}])
+    ['lr=0.1', 'lr=0.2']
+    """
+    keys = list(dict.fromkeys(key for table in tables for key in table))[:REMARKS]
+    chosen: list[str] = []
+    apart = 1
+    for _ in range(most):
+        kinds = {key: len({tuple(table.get(k) for k in (*chosen, key)) for table in tables}) for key in keys}
+        best = max(kinds, key=kinds.__getitem__, default=None)  # the first of equals
+        if best is None or kinds[best] <= apart:
+            break
+        chosen.append(best)
+        apart = kinds[best]
+    return [
+        " ".join(
+            f"{clip(k, 30)}={clip(_rounded(table[k]), 30)}" for k in keys if k in chosen and table.get(k, "null") != "null"
+        )
+        for table in tables
+    ]
+
+
 # Numbers ----------------------------------------------------------------------------------------------------------------
 
 
@@ -145,7 +191,6 @@ def _run(run: Run, series: Numbers, share: int, pack: Pack) -> dict[str, Any]:
     meta, events = run.meta, run.events
     shown = dict(list(series.items())[:SERIES])
     return {
-        "name": clip(run.name),
         "status": clip(run.status, 40),
         "reason": clip(meta.get("reason") or "", 500),
         "started": clip(meta.get("started") or "", 40),
@@ -155,6 +200,7 @@ def _run(run: Run, series: Numbers, share: int, pack: Pack) -> dict[str, Any]:
         "unreadable": run.unreadable,
         "series": {clip(name): {**_place(name), **_series(*points, share, pack)} for name, points in shown.items()},
         "left_out": len(series) - len(shown),
+        "test": [[name, value] for name, value in scores_on_test(run).items()],
         "best": [best for name, points in series.items() if (best := _best(name, *points))][:4],
         "epochs": _epochs(run, pack),
         "layers": _layers(run, pack),
@@ -190,6 +236,13 @@ def _best(name: str, steps: np.ndarray, values: np.ndarray) -> dict[str, Any] | 
             at = finite[(np.argmin if direction(name) == "min" else np.argmax)(values[finite])]
             return {"name": clip(name), "value": float(values[at]), "step": int(steps[at])}
     return None
+
+
+def scores_on_test(run: Run) -> dict[str, float]:
+    """What run.json says under "test", of SCORES, if they are finite numbers."""
+    test = run.meta.get("test")
+    found: dict[str, Any] = {name: test.get(name) for name in SCORES} if isinstance(test, dict) else {}
+    return {name: float(v) for name, v in found.items() if type(v) in (int, float) and abs(v) < 1e300}
 
 
 def _epochs(run: Run, pack: Pack) -> list[list[int]]:
@@ -331,7 +384,10 @@ def _shown(value: Any, most: int = 300) -> str:
 
 
 def _config(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """One row for each setting: its value in every run, and whether the runs differ in it."""
+    """One row for each setting: its value in every run, whether the runs differ in it, and whether it is derived:
+    what follows from other settings (the layers, the command) is shown on demand.
+    """
+    chosen = {key for run in runs for key in _settings(run)}
     tables = [{**_flat(run.config), **_flat({key: run.meta[key] for key in META if key in run.meta})} for run in runs]
     rows = []
     for key in list(dict.fromkeys(key for table in tables for key in table))[:REMARKS]:
@@ -339,8 +395,15 @@ def _config(runs: Sequence[Run]) -> list[dict[str, Any]]:
         short = [_rounded(value) for value in values]
         kept = short if len(set(short)) == len(set(values)) else values  # what differs looks different
         row = [None if value is None else clip(value) for value in kept]
-        rows.append({"key": clip(key), "values": row, "differs": len(set(values)) > 1})
+        rows.append({"key": clip(key), "values": row, "differs": len(set(values)) > 1, "derived": key not in chosen})
     return rows
+
+
+def _settings(run: Run) -> dict[str, str]:
+    """What was chosen: the configuration and the seed, without what follows from them."""
+    seed = {"seed": run.meta["seed"]} if "seed" in run.meta else {}
+    chosen = {**_flat(run.config), **_flat(seed)}
+    return {key: value for key, value in chosen.items() if key.split(".")[0] not in DERIVED}
 
 
 def _rounded(value: str | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.page.content import Numbers, metrics, place
+from monitor.page.content import Numbers, labels, metrics, place, scores_on_test
 from monitor.page.packing import thin
 from monitor.run import Run
 
@@ -36,15 +36,16 @@ def escape(value: Any, most: int = 60) -> str:
 
 
 def _table(runs: Sequence[Run], numbers: Sequence[Numbers]) -> str:
-    head = "<tr><th>run<th>status<th>started<th>last step<th>last values</tr>"
+    head = "<tr><th>run<th>status<th>started<th>last step<th>last values<th>test</tr>"
     rows = []
-    for i, (run, series) in enumerate(zip(runs, numbers, strict=True)):
+    for i, (run, label, series) in enumerate(zip(runs, labels(runs), numbers, strict=True)):
         shown = [(name, values) for name, (_, values) in series.items() if "/" in name][:4]
         last = ", ".join(f"{escape(name, 40)} {values[-1]:.4g}" for name, values in shown)
+        test = ", ".join(f"{name} {value:.4g}" for name, value in scores_on_test(run).items())
         step = max((int(steps[-1]) for steps, _ in series.values()), default=0)
-        cells = [escape(run.status, 20), escape(run.meta.get("started") or "", 40), f"{step:,}", last]
+        cells = [escape(run.status, 20), escape(run.meta.get("started") or "", 40), f"{step:,}", last, test]
         swatch = f'<svg class="swatch" width="14" height="10"><path class="line run-{i % COLOURS}" d="M0 5h14"/></svg>'
-        rows.append(f"<tr><td>{swatch} {escape(run.name)}" + "".join(f"<td>{cell}" for cell in cells) + "</tr>")
+        rows.append(f"<tr><td>{swatch} {escape(label)}" + "".join(f"<td>{cell}" for cell in cells) + "</tr>")
     return head + "".join(rows)
 
 

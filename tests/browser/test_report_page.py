@@ -417,6 +417,44 @@ def test_a_few_wild_values_of_rho_do_not_hide_the_others(opened):
     assert domain([5.0, 6.0])[0] > 4
 
 
+def sweep(*losses, names="abcdefgh"):
+    """Runs whose losses are given; their steps are 0, 1, ..."""
+    return [run_of(name=name, train__loss=values) for name, values in zip(names, losses, strict=False)]
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_a_run_that_explodes_does_not_flatten_the_others(opened, log):
+    tail = 0.01 if log else 0.5
+    page = opened(sweep([1.0, 0.5, tail], [1.0, 1e12, 1e30], [1.2, 0.6, 1.1 * tail]))
+    loss = chart(page, "loss")
+    assert loss["log"] == log  # the wild run does not decide how the others are drawn
+    assert 1.2 < loss["y"][1] < 2
+    assert [trace["beyond"] for trace in loss["traces"]] == [None, 1e30, None]
+    assert page.text("#charts figure .note") == "1 of 3 curves leaves the axis (arrows), as far as 1e30"
+    for run in (1, 3):
+        page.click(f"#runs .run:nth-child({run}) input")
+    loss = chart(page, "loss")
+    assert loss["y"][1] > 1e30  # on its own, all of it is shown
+    assert [trace["beyond"] for trace in loss["traces"]] == [None]
+
+
+def test_curves_that_merely_differ_stay_whole(opened):
+    for losses in ([[0.5, 0.5], [0.6, 0.6], [0.5, 0.5]], [[1.0, 1e-5], [1.0, 0.5], [30.0, 20.0]], [[0.0, 0.0], [5.0, 5.0]]):
+        loss = chart(opened(sweep(*losses)), "loss")
+        values = [value for own in losses for value in own]
+        assert loss["y"][0] <= min(values) < max(values) <= loss["y"][1]
+        assert all(trace["beyond"] is None for trace in loss["traces"])
+
+
+def test_one_run_far_below_the_others_and_r2_below_minus_one(opened):
+    low, high = chart(opened(sweep([3.0, 2.0], [3.0, -1e9], [3.0, 2.5])), "loss")["y"]
+    assert 1 < low < 2 < 3 < high < 4
+    page = opened(run_of(r2_score=[-5000.0, -0.5, 0.9]))
+    assert page.state()["charts"][0]["y"] == pytest.approx((-1.114, 1.014))
+    assert page.text("#charts figure .note") == "1 of 1 curves leaves the axis (arrows), as far as -5000"
+    assert opened(run_of(r2_score=[-5000.0, -4000.0])).state()["charts"][0]["y"][0] < -5000
+
+
 # Findings, notes, settings, matrices ----------------------------------------------------------------------------------------
 
 
@@ -514,6 +552,48 @@ def test_settings_that_differ_are_shown_and_all_on_demand(opened):
     assert rows() == [["lr", "0.1", "0.2"]]
     page.click("#config details button")
     assert ["seed", "0", "0"] in rows()
+
+
+def test_derived_settings_and_long_lists_are_folded(opened):
+    def text():
+        return page.text("#config .config")
+
+    page = opened([run_of(5, config={"lr": lr, "optimizer_full": f"Adam({lr})" * 9}) for lr in (0.1, 0.2)])
+    assert page.find("#config details").get_attribute("open")
+    assert "Adam" not in text()
+    page.click("#config details button")
+    assert "Adam(0.1)Adam" in text()
+    cell = next(cell for cell in page.all(".config td") if cell.text.startswith("Adam(0.1)"))
+    assert cell.size["height"] < 30
+    assert cell.get_attribute("title") == "Adam(0.1)" * 9
+    page = opened([run_of(5, config={f"k{i}": i * lr for i in range(1, 14)}) for lr in (1, 2)])
+    assert page.find("#config details").get_attribute("open") is None
+
+
+def test_a_table_of_many_runs_scrolls_sideways_and_keeps_the_names_in_sight(opened):
+    page = opened([run_of(5, config={"lr": k, "note": f"a word about run {k}"}) for k in range(11)])
+    scroll = page.find("#config .scroll")
+    assert page.js("return arguments[0].scrollWidth > arguments[0].clientWidth", scroll)
+    left = "return document.querySelector('.config tr:last-child td').getBoundingClientRect().left"
+    before = page.js(left)
+    page.js("arguments[0].scrollLeft = 300", scroll)
+    assert page.js(left) == before
+
+
+def test_the_test_score_is_in_the_card_of_the_run(opened):
+    recorder = Recorder(None)
+    recorder.log(1, loss=1.0)
+    recorder.describe(test={"accuracy": 0.875, "loss": 0.25})
+    assert "test accuracy 0.875" in opened(recorder.run).text("#runs .facts")
+
+
+def test_a_tail_of_tiny_numbers_does_not_fill_the_histogram(opened):
+    recorder = Recorder(None)
+    rng = np.random.default_rng(0)
+    values = np.concatenate([np.zeros(400), rng.normal(0, 0.1, 600), 10.0 ** rng.uniform(-11, -3, 20)])
+    for step in (1, 2):
+        recorder.log_histogram("gradients", values, step)
+    assert 10 < opened(recorder.run).state()["histograms"]["rows"] < 25
 
 
 def test_hostile_names_are_only_text(opened):

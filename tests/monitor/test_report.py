@@ -140,10 +140,56 @@ def test_a_page_of_one_series_of_ten_thousand_points_in_ten_runs_has_them_all(re
 def test_what_differs_between_configurations(report):
     configs = [{"lr": 0.1, "net": {"hidden": [4], "act": "relu"}}, {"lr": 0.2, "net": {"hidden": [4]}, "extra": None}]
     rows = {row["key"]: row for row in report([run_of(config=c) for c in configs])["config"]}
-    assert rows["lr"] == {"key": "lr", "values": ["0.1", "0.2"], "differs": True}
-    assert rows["net.act"] == {"key": "net.act", "values": ["relu", None], "differs": True}
+    assert rows["lr"] == {"key": "lr", "values": ["0.1", "0.2"], "differs": True, "derived": False}
+    assert rows["net.act"] == {"key": "net.act", "values": ["relu", None], "differs": True, "derived": False}
     assert rows["extra"]["values"] == [None, "null"]
     assert not rows["net.hidden"]["differs"]
+
+
+def test_what_follows_from_other_settings_is_marked(report):
+    recorder = Recorder(None, config={"lr": 0.1, "data": "moons", "optimizer_full": "Adam(lr=0.1)", "watch": {"every": 3}})
+    recorder.describe(seed=3, layers=["relu"], data={"name": "moons", "shape": [4, 2]}, command=["train"])
+    derived = {row["key"]: row["derived"] for row in report(recorder.run)["config"]}
+    assert {key for key in derived if not derived[key]} == {"lr", "data", "seed"}
+    assert {"optimizer_full", "watch.every", "data.name", "layers"} <= set(derived)
+
+
+def test_runs_of_one_name_are_told_apart_by_what_differs(report):
+    def names(*configs, name="moons"):
+        runs = [run_of(2, name, {"optimizer_full": f"O({c})", "n": 9, **c}) for c in configs]
+        return [run["name"] for run in report([*runs, run_of(2, "other", {"lr": 7})])["runs"]]
+
+    assert names({"lr": 1}) == ["moons", "other"]
+    assert names({"lr": 0.1}, {"lr": 3.0}) == ["moons lr=0.1", "moons lr=3.0", "other"]
+    pairs = [{"lr": lr, "seed": seed} for lr in (1, 2) for seed in (0, 1)]
+    assert names(*pairs)[:4] == [f"moons lr={c['lr']} seed={c['seed']}" for c in pairs]
+    assert names({"batch": None}, {"batch": 5})[:2] == ["moons", "moons batch=5"]  # not "batch=null"
+    assert names({"lr": 1}, {"lr": 2}, {"lr": 2}) == [
+        "moons lr=1",
+        "run 2",
+        "run 3",
+        "other",
+    ]  # the folder, where there is one
+    assert len(set(names(*(dict(zip("abcdef", f"{i:06b}", strict=True)) for i in range(64))))) == 65
+    long = names({"x" * 900: "y" * 900}, {"x" * 900: "z" * 900})
+    assert max(map(len, long)) < 100
+
+
+def test_the_score_on_the_test_set_is_there(report, tmp_path):
+    def scores(test):
+        recorder = Recorder(None, name="scored")
+        recorder.log(1, loss=1.0)
+        recorder.describe(test=test)
+        return report(recorder.run)["runs"][0]["test"]
+
+    assert scores({"loss": 0.25, "examples": 40, "accuracy": 0.875, "macro_f1": 0.5}) == [
+        ["accuracy", 0.875],
+        ["loss", 0.25],
+    ]
+    assert "accuracy 0.875, loss 0.25" in (tmp_path / "report.html").read_text("utf-8")  # also without scripts
+    assert scores({"r2_score": 1}) == [["r2_score", 1.0]]
+    for broken in (None, 3, [], {"loss": "nan"}, {"loss": None}, {"accuracy": True}, {"loss": 10**400}):
+        assert scores(broken) == []
 
 
 def test_settings_are_short_unless_that_would_hide_a_difference(report):

@@ -86,7 +86,9 @@ function isLog(plot) {
 // A loss that falls by more than a factor of 30 is drawn on a logarithmic axis, unless the reader says otherwise.
 function isWideLoss(plot) {
   if (!plot.metric.endsWith("loss")) return false;
-  const [low, high] = extent(visibleTraces(plot.metric), wholeDomain(), false);
+  const traces = visibleTraces(plot.metric);
+  if (!(extent(traces, wholeDomain(), false)[0] > 1e-200)) return false;
+  const [low, high] = typicalExtent(traces, wholeDomain(), true);
   return low > 1e-200 && high > 30 * low && high < 1e200;
 }
 
@@ -109,18 +111,51 @@ function extent(traces, domain, log) {
   return [low, high];
 }
 
-const RHO = 1.5; // a few steps that promised next to nothing would hide all others
+const FAR = { linear: 20, decades: 3 }; // how many times the usual range a run may go beyond it
+
+// The extent without the ends of single runs that lie far beyond those of at least half of the runs: one that explodes
+// would flatten all others. Of one run, everything is its extent; and on a logarithmic axis the low end stays, for there
+// the best loss is.
+function typicalExtent(traces, domain, log) {
+  const whole = extent(traces, domain, log);
+  const own = app.model.runs
+    .map((run) => extent(traces.filter((entry) => entry.run === run), domain, log))
+    .filter(([low, high]) => low <= high)
+    .map((ends) => (log ? ends.map(Math.log10) : ends));
+  if (own.length < 2) return whole;
+  const middle = (values) => values.sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
+  const top = middle(own.map(([, high]) => high));
+  const bottom = -middle(own.map(([low]) => -low));
+  const span = middle(own.map(([low, high]) => high - low));
+  const reach = log
+    ? Math.max(FAR.decades, span)
+    : FAR.linear * Math.max(span, Math.abs(top), Math.abs(bottom)) || Infinity;
+  const low = Math.min(...own.map(([low]) => low).filter((value) => log || value >= bottom - reach));
+  const high = Math.max(...own.map(([, high]) => high).filter((value) => value <= top + reach));
+  if (low > high) return whole;
+  return log ? [Math.max(10 ** low, whole[0]), Math.min(10 ** high, whole[1])] : [low, high];
+}
+
+// Bounds of what is worth seeing, whatever a few wild values are: of rho, because a step that promised next to nothing may
+// have any; of R^2, because below -1 all is equally useless.
+const BOUNDS = new Map([
+  ["rho", [-1.5, 1.5]],
+  ["r2_score", [-1, Infinity]],
+]);
 
 function yDomain(plot, traces, log) {
-  let [low, high] = extent(traces, plot.x.domain, log);
+  let [low, high] = typicalExtent(traces, plot.x.domain, log);
   if (low > high) [low, high] = extent(traces, wholeDomain(), log); // between two points: keep the lines in view
   if (low > high) return log ? [0.1, 1] : [0, 1];
   if (log) {
     const margin = low < high ? (high / low) ** 0.06 : 2;
     return [Math.max(low / margin, 1e-300), high * margin];
   }
-  if (plot.metric === "rho" && low < RHO && high > -RHO)
-    [low, high] = [Math.max(Math.min(low, 0), -RHO), Math.min(Math.max(high, 1), RHO)];
+  const [least, greatest] = BOUNDS.get(plot.metric) || [-Infinity, Infinity];
+  if (low < greatest && high > least) {
+    if (plot.metric === "rho") [low, high] = [Math.min(low, 0), Math.max(high, 1)];
+    [low, high] = [Math.max(low, least), Math.min(high, greatest)];
+  }
   const margin = low < high ? (high - low) * 0.06 : Math.abs(low) * 0.2 || 1;
   return [low >= 0 && plot.metric === "lr" ? 0 : low - margin, high + margin];
 }
@@ -154,6 +189,12 @@ function noteOf(traces, log, drawn) {
     notes.push(`${formatCount(sum("kept"))} of ${formatCount(sum("total"))} points, extremes kept`);
   const gaps = traces.reduce((total, { trace }) => total + trace.gaps, 0);
   if (gaps) notes.push(`${formatCount(gaps)} × not finite`);
+  const away = drawn.filter((trace) => trace.beyond);
+  if (away.length) {
+    const farthest = away.map((trace) => trace.beyond).reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a));
+    const leave = `curves ${away.length === 1 ? "leaves" : "leave"} the axis (arrows), as far as`;
+    notes.push(`${away.length} of ${drawn.length} ${leave} ${formatNumber(farthest, 3)}`);
+  }
   const below = log
     ? traces.reduce((total, { trace }) => total + trace.y.reduce((n, value) => n + (value <= 0 ? 1 : 0), 0), 0)
     : 0;

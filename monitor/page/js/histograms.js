@@ -49,17 +49,17 @@ function histogramNote(histogram) {
   return notes.join(" · ");
 }
 
-// Rows from the lowest bin to the highest: { low, high, bins } with the edges as values. Bins near zero that hold less than
-// a hundredth of everything share one row.
+// Rows from the lowest bin to the highest: { low, high, bins } with the edges as values. The bins near zero that hold less
+// than a twentieth of what is not zero share one row: a long tail of tiny gradients would take nearly all of the height.
 function binRows(histogram) {
   const width = binCount(histogram);
   const totals = new Float64Array(width);
   histogram.counts.forEach((count, i) => (totals[i % width] += count));
-  const all = totals.reduce((sum, n) => sum + n, 0) || 1;
   const bins = Array.from(totals, (_, i) => histogram.first + i);
-  const within = (size) => bins.reduce((sum, bin, i) => sum + (Math.abs(bin) < size ? totals[i] : 0), 0);
+  const within = (size) => bins.reduce((sum, bin, i) => sum + (bin && Math.abs(bin) < size ? totals[i] : 0), 0);
+  const all = within(Infinity);
   let inner = 1;
-  while (inner < 96 && within(inner + 1) < all / 100) inner++;
+  while (inner < 96 && within(inner + 1) < all / 20) inner++;
   const outside = bins.filter((bin) => Math.abs(bin) >= inner).map((bin) => ({ bins: [bin], ...edgesOf(bin, bin) }));
   const limit = app.model.limits[inner - 1];
   const middle = { bins: bins.filter((bin) => Math.abs(bin) < inner), low: -limit, high: limit };
@@ -130,11 +130,13 @@ function labelBins(plot, high) {
   ctx.fillStyle = colours.muted;
   ctx.textAlign = "right";
   ctx.textBaseline = "middle";
+  const labels = binLabels(rows);
+  const height = (edge) => plot.height - plot.bottom - edge * high;
+  const zero = labels.includes("0") ? height(labels.indexOf("0") + 0.5) : Infinity; // has its label in any case
   let last = Infinity;
-  binLabels(rows).forEach((label, i) => {
-    const edge = label === "0" ? i + 0.5 : rows[i].low >= 0 ? i : i + 1; // a label stands at the edge that it names
-    const y = plot.height - plot.bottom - edge * high;
-    if (!label || last - y < 13) return;
+  labels.forEach((label, i) => {
+    const y = label === "0" ? zero : height(rows[i].low >= 0 ? i : i + 1); // a label stands at the edge that it names
+    if (!label || (label !== "0" && (last - y < 13 || Math.abs(y - zero) < 13))) return;
     ctx.fillText(label, plot.left - 6, y);
     last = y;
   });

@@ -165,6 +165,7 @@ function drawMarks(plot, { run, trace, view, dense, columns, alpha, colour }) {
   ctx.fillStyle = colour;
   ctx.globalAlpha = alpha;
   drawShapes(plot, run, columns);
+  const beyond = drawBeyond(plot, trace, view);
   ctx.globalAlpha = 1;
   const gaps = alpha === 1 ? drawGaps(plot, trace, view) : [];
   return {
@@ -176,6 +177,7 @@ function drawMarks(plot, { run, trace, view, dense, columns, alpha, colour }) {
     drawn: view[1] - view[0],
     dense,
     gaps,
+    beyond,
   };
 }
 
@@ -281,6 +283,26 @@ function drawShape(ctx, shape, x, y, size) {
   ctx.stroke();
   ctx.strokeStyle = strokeStyle;
   ctx.lineWidth = lineWidth;
+}
+
+// Where a curve is beyond the range of the axis: an arrow in its colour at the edge. Answers its farthest value there, or
+// null.
+function drawBeyond(plot, trace, [from, to]) {
+  const [low, high] = plot.y.domain;
+  let farthest = null;
+  let marked = -Infinity;
+  for (let i = from; i < to; i++) {
+    const value = trace.y[i];
+    const inside = (value >= low && value <= high) || (plot.y.log && value <= 0);
+    if (inside || !Number.isFinite(value) || trace.x[i] < plot.x.domain[0] || trace.x[i] > plot.x.domain[1]) continue;
+    if (farthest === null || Math.abs(value) > Math.abs(farthest)) farthest = value;
+    const x = plot.x.to(trace.x[i]);
+    if (x - marked < 14) continue;
+    marked = x;
+    if (value > high) drawShape(plot.ctx, "triangle", x, plot.top + 3, 4.5);
+    else drawShape(plot.ctx, "triangle down", x, plot.height - plot.bottom - 3, 4.5);
+  }
+  return farthest;
 }
 
 // Where a number was not finite: a cross at the floor for nan, an arrow at the floor or ceiling for an infinity; several on

@@ -64,6 +64,10 @@ function buildRun(host, run) {
     make("b", "", fact, formatNumber(best.value));
     fact.addEventListener("click", () => moveCross(best.step));
   }
+  for (const [name, value] of run.test) {
+    const fact = make("span", "fact", facts, `test ${name} `);
+    make("b", "", fact, formatNumber(value));
+  }
   if (app.model.runs.length > 1)
     make("span", "muted", facts, `${formatCount(run.step)} steps, ${formatSeconds(run.seconds)}`);
   if (run.reason) make("p", "muted", row, run.reason);
@@ -170,10 +174,12 @@ function buildNotes(section) {
   }
 }
 
-// Settings: of several runs only what differs, until all are asked for.
+const FEW_SETTINGS = 12; // so many rows do not push the pictures below out of sight
+
+// Settings: of several runs only what differs and was chosen, until all are asked for.
 function buildConfig(section) {
   const several = app.model.runs.length > 1;
-  const rows = app.model.config.filter((row) => !several || row.differs || app.all.config);
+  const rows = app.model.config.filter((row) => !several || app.all.config || (row.differs && !row.derived));
   section.hidden = !app.model.config.length;
   section.querySelector("h2").textContent = several && !app.all.config ? "What differs" : "Configuration";
   section.style.order = several ? 0 : 1; // what differs between runs is looked at first
@@ -181,13 +187,15 @@ function buildConfig(section) {
   const wasOpen = host.querySelector("details")?.open;
   host.replaceChildren();
   const details = make("details", "", host);
-  details.open = wasOpen ?? several;
-  make("summary", "", details, `${rows.length} settings`);
-  const table = make("table", "config", make("div", "scroll", details));
+  details.open = wasOpen ?? (several && rows.length <= FEW_SETTINGS);
+  make("summary", "", details, `${rows.length} setting${rows.length === 1 ? "" : "s"}`);
+  const table = make("table", several ? "config several" : "config", make("div", "scroll", details));
   if (several) addConfigHead(table);
-  for (const row of rows)
-    addRow(table, [row.key, ...row.values.map((value) => (value === null ? "–" : value))]).className =
-      several && row.differs ? "differs" : "";
+  for (const row of rows) {
+    const line = addRow(table, [row.key, ...row.values.map((value) => (value === null ? "–" : value))]);
+    line.className = several && row.differs ? "differs" : "";
+    if (several) for (const cell of line.children) cell.title = cell.textContent; // a long one is cut short
+  }
   if (several) addAllButton(details);
 }
 
@@ -196,6 +204,7 @@ function addConfigHead(table) {
   for (const run of app.model.runs) {
     const cell = make("th", "name", head);
     cell.append(runSwatch(run), run.name);
+    cell.title = run.name;
   }
 }
 
