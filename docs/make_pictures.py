@@ -18,7 +18,7 @@ WANTED = {
 
 for name, (settings, pictures) in WANTED.items():
     experiment = Experiment(settings)
-    run = experiment.train()
+    run = experiment.train(watch=experiment.usual_watch)
     with tempfile.TemporaryDirectory() as folder:
         for path in experiment.draw(run, Path(folder)):
             if path.name in pictures:

@@ -66,7 +66,11 @@ class Best:
     def improved(self, logs: Mapping[str, Any], epoch: int) -> bool:
         """Take note of the latest value; True if it is better by more than min_delta. A nan never is."""
         if self.name not in logs:
-            raise KeyError(f"nothing called {self.name!r} is measured; there is {', '.join(logs) or 'nothing'}")
+            unseen = self.name.startswith("val/") and not any(name.startswith("val/") for name in logs)
+            raise KeyError(
+                f"nothing called {self.name!r} is measured; there is {', '.join(logs) or 'nothing'}"
+                + ": pass validation=(x, y) to fit" * unseen
+            )
         if not self.sign * (logs[self.name] - self.value) > self.min_delta:
             return False
         self.value, self.epoch = float(logs[self.name]), epoch

@@ -223,7 +223,17 @@ class Recorder:
         return len(self._losses) - 1
 
     def watch(self, model: Any, every: int = 10, histograms: int = 0, rho: int | None = None) -> Watcher:
-        """Record gradients, weights, updates and outputs of each layer, and rho, every so many steps: see watch.py."""
+        """Record gradients, weights, updates and outputs of each layer, and rho, every so many steps: see watch.py.
+
+        tinynet's fit asks the watcher itself. In a loop of one's own, nothing is recorded without these calls:
+
+            watcher = recorder.watch(model, every=10)
+            watcher.begin(step)              # before the forward pass of each step, counted from 1
+            ...                              # forward, backward, optimizer.step()
+            watcher.end(step, loss)          # after the update, before the gradients are cleared
+
+        A run that finishes with a watcher that was never asked ends with a warning.
+        """
         self.watchers.append(Watcher(model, self, every, histograms, rho))
         return self.watchers[-1]
 
@@ -252,6 +262,16 @@ class Recorder:
             self._tell("finish", self.meta)
             self._tell("close")
             self._write_meta()
+        if status == "finished" and self._trained() and not all(watcher.asked for watcher in self.watchers):
+            warnings.warn(
+                "recorder.watch(model) recorded nothing: in a loop of your own, write watcher = recorder.watch(model), and "
+                "call watcher.begin(step) before the forward pass and watcher.end(step, loss) after the update",
+                stacklevel=3 if self.entered else 2,
+            )
+
+    def _trained(self) -> bool:
+        """Whether this segment measured anything after an update."""
+        return any(e["g"] == self.segment and e["s"] > 0 and e["k"] in store.SCALARS for e in self._events)
 
     def _write_meta(self) -> None:
         if self.path is not None:

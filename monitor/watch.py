@@ -87,11 +87,13 @@ class Watcher:
         self._outputs: dict[int, Outputs] = {}  # by the id of the module
         self._undisturbed = Undisturbed(model)
         self._chance: Any = None  # if rho is wanted: where the random generators were when the step began
+        self.asked = False  # about any step: somebody calls begin, or wants
         self._warned = False
         self._unhook: list[Callable[[], None]] = []
 
     def wants(self, step: int) -> bool:
         """Whether this step is watched: the first, and every multiple of `every`."""
+        self.asked = True
         return step <= 1 or step % self.every == 0
 
     def wants_rho(self, step: int) -> bool:

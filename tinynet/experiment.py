@@ -117,6 +117,7 @@ class Experiment:
         self.dataset = d = datasets.load(s.data, n=s.n, noise=s.noise, seed=s.seed, target=s.target, task=s.task)
         self.classifies = d.task == "classification"
         self.rare: list[str] = []  # the names of classes with fewer than RARE examples
+        self.not_drawn: dict[str, str] = {}  # by the name of a picture's file, why `draw` left it out
         self._split()
         sizes = [d.x.shape[1], *s.hidden, d.outputs]
         self.model = MLP(sizes, activation=s.activation, dropout=s.dropout, seed=s.seed).to(s.device)
@@ -210,8 +211,13 @@ class Experiment:
                 seed=self.settings.seed,
                 resume=resume,
             )
-        recorder.describe(test=self.judge(), **({"confusion": self.confusion()} if self.classifies else {}))
+            recorder.describe(test=self.judge(), **({"confusion": self.confusion()} if self.classifies else {}))
         return run
+
+    @property
+    def usual_watch(self) -> int:
+        """How many steps apart `tinynet train` looks into the layers: a hundred times in all, at most every tenth step."""
+        return max(self.steps // 100, 10)
 
     def config(self) -> dict[str, Any]:
         """The settings as they were used, for run.json."""
@@ -226,14 +232,18 @@ class Experiment:
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """What the model answers: class probabilities, or targets in their own units."""
-        raw = to_device(predict(self.model, x), "cpu")
-        if self.classifies:
-            return functional.softmax(raw)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a net that broke down
+            raw = to_device(predict(self.model, x), "cpu")
+            if self.classifies:
+                return functional.softmax(raw)
         return raw if self.y_scaler is None else self.y_scaler.inverse_transform(raw)
 
     def _answer(self, x: np.ndarray) -> np.ndarray:
-        """outputs(x), for inputs in the units of the file."""
-        return self.outputs(self.x_scaler.transform(x) if self.x_scaler else x)
+        """outputs(x), for inputs in the units of the file; FloatingPointError if they are not all finite."""
+        outputs = self.outputs(self.x_scaler.transform(x) if self.x_scaler else x)
+        if not np.isfinite(outputs).all():
+            raise FloatingPointError("the network answers nan or infinity somewhere in it")
+        return outputs
 
     def judge(self) -> dict[str, Any]:
         """Scores on the test data, beside those of a model that has learnt nothing."""
@@ -250,10 +260,11 @@ class Experiment:
                 "macro_f1": metrics.f1_score(y, predicted, average="macro", labels=range(self.dataset.outputs)),
             }
         true = y if self.y_scaler is None else self.y_scaler.inverse_transform(y)
+        finite = np.isfinite(outputs).all()
         return {
             **scores,
-            "r2_score": metrics.r2_score(true, outputs),
-            "mean_absolute_error": metrics.mean_absolute_error(true, outputs),
+            "r2_score": metrics.r2_score(true, outputs) if finite else math.nan,
+            "mean_absolute_error": metrics.mean_absolute_error(true, outputs) if finite else math.nan,
             "baseline_mean_absolute_error": metrics.mean_absolute_error(true, np.full_like(true, np.median(true))),
         }
 
@@ -268,22 +279,34 @@ class Experiment:
         return self.test_data[1], self.outputs(self.test_data[0]).argmax(axis=1)
 
     def draw(self, run: Run, folder: Path) -> list[Path]:
-        """Save the pictures that fit the task: learning curves, confusions, decision boundary, fitted curve."""
-        figures = {"curves.png": plot_learning_curves(run)}
+        """Save the pictures that fit the task: learning curves, confusions, decision boundary, fitted curve.
+
+        A picture in which the network has no finite answer is left out, and `not_drawn` says so.
+        """
+        self.not_drawn, drawn = {}, []
+        for name, plot in self._plots(run).items():
+            try:
+                plot().savefig(folder / name)
+                drawn.append(folder / name)
+            except FloatingPointError as error:
+                self.not_drawn[name] = str(error)
+        return drawn
+
+    def _plots(self, run: Run) -> dict[str, Callable[[], Any]]:
+        """For each picture's file, the function that makes the figure."""
+        plots: dict[str, Callable[[], Any]] = {"curves.png": lambda: plot_learning_curves(run)}
         if self.classifies:
             true, predicted = self.test_predictions()
-            figures["confusion.png"] = pictures.plot_confusion_matrix(true, predicted, self.dataset.classes)
+            plots["confusion.png"] = lambda: pictures.plot_confusion_matrix(true, predicted, self.dataset.classes)
         x, y = (np.concatenate(parts) for parts in zip(self.train_data, self.test_data, strict=True))
         if self.x_scaler:  # drawn in the units of the file
             x = self.x_scaler.inverse_transform(x)
         if self.classifies and x.shape[1] == 2 and np.ptp(x, axis=0).all() and self.dataset.outputs <= 20:
-            figures["boundary.png"] = pictures.plot_decision_boundary(self._answer, x, y, self.dataset.name)
+            plots["boundary.png"] = lambda: pictures.plot_decision_boundary(self._answer, x, y, self.dataset.name)
         if not self.classifies and x.shape[1] == y.shape[1] == 1:
             true = y if self.y_scaler is None else self.y_scaler.inverse_transform(y)
-            figures["fit.png"] = pictures.plot_fit(self._answer, x, true, self.dataset.name)
-        for name, figure in figures.items():
-            figure.savefig(folder / name)
-        return [folder / name for name in figures]
+            plots["fit.png"] = lambda: pictures.plot_fit(self._answer, x, true, self.dataset.name)
+        return plots
 
 
 def make_schedule(name: str, lr: float, steps: int, warmup: int = 0) -> optimizers.Schedule | float:

@@ -18,6 +18,8 @@ import numpy as np
 from tinynet.backend import get_default_dtype
 from tinynet.naming import lookup
 
+TABLES = (".csv", ".tsv", ".txt")  # the names of files that nobody wonders to see read as tables
+
 
 class DataError(ValueError):
     """A data set or file cannot be used; the message says where and why."""
@@ -50,6 +52,15 @@ def read_csv(path: str | Path, target: str | None = None, task: str = "auto") ->
     Without `target`, the last column is the target. Errors name the line and the column.
     """
     path = Path(path)
+    try:
+        return _read_table(path, target, task)
+    except DataError as error:
+        if path.suffix.lower() in TABLES or not path.is_file():
+            raise
+        raise DataError(str(error).replace(str(path), f"{path} is read as CSV:", 1).replace(":, ", ": ", 1)) from None
+
+
+def _read_table(path: Path, target: str | None, task: str) -> Dataset:
     rows = _rows(path)
     header, body = rows[0][1], rows[1:]
     if not body:
@@ -229,7 +240,9 @@ def read_npz(path: str | Path, target: str | None = None, task: str = "auto") ->
             "the inputs must be called x, or be the only other array"
         )
     x, y = arrays[x_name], arrays[y_name]
-    if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiubUS" or not x.ndim or y.ndim not in (1, 2) or len(x) != len(y):
+    if x.ndim and y.ndim and len(x) != len(y):
+        raise DataError(f"{path}: {x_name} has {_count(len(x), 'row')}, {y_name} {len(y)}: they must have as many")
+    if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiubUS" or not x.ndim or y.ndim not in (1, 2):
         raise DataError(
             f"{path}: expected numbers {x_name} [n, ...] and {y_name} [n] or [n, k], "
             f"got {x.dtype} {x.shape} and {y.dtype} {y.shape}"

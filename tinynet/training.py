@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+import optimizers
 from monitor.checkpoints import restore
 from monitor.metrics import METRICS, measure
 from monitor.recorder import Recorder, Run
@@ -120,6 +121,7 @@ def fit(
     True
     """
     epochs, batch_size = _whole("epochs", epochs), _whole("batch_size", batch_size)
+    _check_helpers(callbacks, recorder)
     loss_of, scores = _loss(loss), _metrics(metrics)
     _check_optimizer(optimizer, model)
     train: tuple[Any, Any] = _like_model(model, *checked(*_pair("data", data)))
@@ -348,9 +350,29 @@ def _check_optimizer(optimizer: Any, model: Any) -> None:
         raise TypeError(
             f"optimizer must be an optimizer of the model's parameters: {optimizer.__name__}(model.parameters())"
         )
+    if not callable(getattr(optimizer, "step", None)):
+        names = {name.lower(): name for name in optimizers.__all__}
+        name = names.get(str(optimizer).lower(), "Adam")
+        raise TypeError(f"optimizer must be an optimizer, got {optimizer!r}: write optimizers.{name}(model.parameters())")
     held = {id(p) for group in getattr(optimizer, "param_groups", ()) for p in group["params"]}
     if held and not any(id(p) in held for p in model.parameters()):
         raise ValueError("the optimizer holds none of this model's parameters: make it from model.parameters()")
+
+
+def _check_helpers(callbacks: Any, recorder: Any) -> None:
+    """Objects, where a name or a class is easily given instead."""
+    if recorder is not None and not isinstance(recorder, Recorder):
+        path = recorder if isinstance(recorder, str) else "runs"
+        raise TypeError(f"recorder must be a Recorder, got {recorder!r}: write monitor.Recorder({path!r})")
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        name = type(callbacks).__name__
+        raise TypeError(f"callbacks must be a list, got one {name}: write [{name}(...)]")
+    for callback in callbacks:
+        if isinstance(callback, type):
+            name = callback.__name__
+            raise TypeError(f"callbacks has the class {name} where an object is wanted: write {name}()")
+        if not hasattr(callback, "on_train_begin"):
+            raise TypeError(f"callbacks must hold objects with the hooks of monitor.Callback, got {callback!r}")
 
 
 def _whole(name: str, value: Any) -> int:

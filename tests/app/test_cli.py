@@ -232,7 +232,7 @@ def test_what_the_doctor_detected_is_said_and_recorded(tinynet):
     assert re.search(r"\ndoctor: nothing detected \(\d+ of \d+ questions checked\)\n", quiet)
     options = ("moons", "--epochs", "5", "--lr", "0")
     told = tinynet("train", *options).stdout
-    assert re.search(r"\nerror not_learning: val/loss [^\n]+\n", told)
+    assert re.search(r"\nerror not_learning: [^\n]+\n", told)
     result = trained(tinynet, *options)
     assert result["detected"] == ["not_learning"]
     assert [event["d"]["id"] for event in Run.open(result["run"]).select("finding")] == ["not_learning"]
@@ -369,6 +369,55 @@ def test_a_training_that_breaks_down(tinynet, arguments, reason):
     assert run.status == "failed"
     assert f"What was recorded is in {run.path}" in result.stderr
     assert tinynet("runs").stdout.count("failed") == 1
+
+
+def test_a_training_that_breaks_down_is_drawn_and_diagnosed(tinynet):
+    result = tinynet("train", "sine", "--optimizer", "sgd", "--lr", "100", "--seed", "1", status=2)
+    (folder,) = Path("runs").iterdir()
+    assert files(folder) >= {"curves.png", "checkpoints"}
+    assert "\ncritical nonfinite: Training failed after step " in result.stdout
+    assert result.stderr.rstrip().endswith(f"What was recorded is in {folder}; look at it with: tinynet doctor {folder}")
+
+
+def test_a_boundary_that_cannot_be_drawn_is_left_out(tinynet, monkeypatch):
+    answer = Experiment._answer
+    far = np.array([[1e38, 1e38]])  # a corner of the grid where the outputs overflow
+    monkeypatch.setattr(Experiment, "_answer", lambda self, x: answer(self, np.concatenate([x, far])))
+    told = tinynet("train", "moons", "--epochs", "2", "--n", "60")
+    assert told.stderr == ""
+    assert told.stdout.count("boundary.png is left out: the network answers nan or infinity") == 1
+    assert "accuracy " in told.stdout
+    assert re.search("^(doctor: nothing|(error|warning|info|critical) )", told.stdout, re.MULTILINE)
+    (folder,) = Path("runs").iterdir()
+    assert f"Saved in {folder}" in told.stdout
+    assert "checkpoints/, curves.png, confusion.png\n" in told.stdout
+    assert files(folder) == RECORD | {"curves.png", "confusion.png"}
+
+
+def test_scores_of_answers_that_are_not_finite_are_nan(monkeypatch):
+    experiment = Experiment(Settings("sine", n=60, epochs=1))
+    monkeypatch.setattr(experiment, "outputs", lambda x: np.full((len(x), 1), np.inf))
+    scores = experiment.judge()
+    assert np.isnan([scores["r2_score"], scores["mean_absolute_error"]]).all()
+    assert scores["baseline_mean_absolute_error"] > 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes as POSIX has them")
+@pytest.mark.parametrize("lines", [0, 4])
+def test_training_goes_on_when_the_reader_of_its_output_has_gone(tmp_path, lines):
+    command = [*COMMAND, "train", "moons", "--epochs", "20", "--n", "60"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            for _ in range(lines):
+                process.stdout.readline()
+            process.stdout.close()
+            errors = process.stderr.read()
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (Run.open(folder).status, errors) == ("finished", b"")
+    assert files(folder) >= {"curves.png", "boundary.png"}
 
 
 def test_a_traceback_for_who_asks(tinynet, monkeypatch):

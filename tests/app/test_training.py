@@ -737,3 +737,26 @@ def test_every_callback_ends_even_if_one_of_them_fails():
     with pytest.raises(RuntimeError, match="a full disk"):
         fit(model, moons(20), loss="cross_entropy", optimizer=optimizer, epochs=1, callbacks=callbacks)
     assert ended == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"optimizer": "adam"}, "optimizer must be an optimizer, got 'adam': write optimizers.Adam(model.parameters())"),
+        ({"optimizer": "what"}, "optimizer must be an optimizer, got 'what': write optimizers.Adam(model.parameters())"),
+        ({"optimizer": 0.1}, "optimizer must be an optimizer, got 0.1: write optimizers.Adam(model.parameters())"),
+        ({"recorder": "runs"}, "recorder must be a Recorder, got 'runs': write monitor.Recorder('runs')"),
+        ({"recorder": Recorder}, "recorder must be a Recorder, got <class 'monitor.recorder.Recorder'>: write "
+                                 "monitor.Recorder('runs')"),
+        ({"callbacks": [EarlyStopping]}, "callbacks has the class EarlyStopping where an object is wanted: write "
+                                         "EarlyStopping()"),
+        ({"callbacks": EarlyStopping()}, "callbacks must be a list, got one EarlyStopping: write [EarlyStopping(...)]"),
+        ({"callbacks": ["stop"]}, "callbacks must hold objects with the hooks of monitor.Callback, got 'stop'"),
+    ],
+)  # fmt: skip
+def test_an_object_of_the_wrong_kind_is_answered_with_the_right_call(wrong, sentence):
+    model = MLP([2, 8, 2], seed=0)
+    options = {"loss": "cross_entropy", "optimizer": Adam(model.parameters()), "epochs": 1, **wrong}
+    with pytest.raises(TypeError) as caught:
+        fit(model, DATA, **options)
+    assert str(caught.value) == sentence

@@ -447,3 +447,17 @@ def test_a_disk_that_fills_up_keeps_the_previous_checkpoint(on_disk):
         signal.signal(signal.SIGXFSZ, before)
     check(load_checkpoint(on_disk.recorder.path, "best"), epoch=1, step=4)
     assert not [name for name in files(on_disk) if name.endswith(".tmp")]
+
+
+def test_a_validation_metric_without_validation_data_says_what_to_pass():
+    stopping, training = EarlyStopping("val/loss"), new_training(Recorder(None))
+    training.logs = MappingProxyType({"train/loss": 1.0, "lr": 0.1})
+    training.epoch = 1
+    with pytest.raises(KeyError, match=r"'val/loss' is measured; there is train/loss, lr: pass validation=\(x, y\)"):
+        stopping.on_epoch_end(training)
+    with pytest.raises(KeyError) as caught:
+        Best("train/accuracy").improved(training.logs, 1)
+    assert "validation" not in str(caught.value)
+    with pytest.raises(KeyError) as caught:
+        Best("val/accuracy").improved({"val/loss": 1.0}, 1)
+    assert "validation" not in str(caught.value)  # the data are there, the metric is not

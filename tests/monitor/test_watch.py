@@ -797,3 +797,42 @@ def test_pytorch_rho_and_its_training_does_not_notice():
     (with_, run), (without, _) = trained(True), trained(False)
     assert with_ == without
     assert np.median(run.series("rho")[1]) == pytest.approx(1, abs=0.1)
+
+
+def test_a_watcher_that_nobody_asked_warns_when_the_run_ends():
+    model = tn.MLP([6, 3], seed=0)
+    recorder = Recorder(None)
+    recorder.watch(model)
+    recorder.watch(model, every=5)
+    recorder.log(loss=1.0)
+    with pytest.warns(UserWarning, match=r"recorded nothing.*watcher\.begin\(step\).*watcher\.end\(step, loss\)") as caught:
+        recorder.finish()
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert recorder.run.status == "finished"
+
+
+@pytest.mark.parametrize("how", ["begun", "asked", "nothing measured", "interrupted"])
+def test_no_warning_of_a_watcher_that_had_no_chance_or_took_it(how):
+    recorder = Recorder(None)
+    watcher = recorder.watch(tn.MLP([6, 3], seed=0), every=10)
+    if how == "begun":
+        watcher.begin(3)  # a step that it passes over
+    if how == "asked":
+        watcher.wants(3)  # as fit does
+    if how != "nothing measured":
+        recorder.log(3, loss=1.0)
+    recorder.finish(*["interrupted"] * (how == "interrupted"))  # warnings are errors
+
+
+def test_no_warning_of_a_watcher_when_a_run_goes_on_and_has_nothing_left_to_do(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        recorder.log(5, loss=1.0)
+    again = Recorder.resume(recorder.path)
+    again.watch(tn.MLP([6, 3], seed=0))
+    again.finish()  # warnings are errors
+
+
+def test_the_four_lines_of_a_loop_of_ones_own_are_in_the_docstring():
+    for line in ("watcher = recorder.watch(model", "watcher.begin(step)", "watcher.end(step, loss)"):
+        assert line in Recorder.watch.__doc__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 from click.core import ParameterSource
 
 from monitor import Checkpoint, EarlyStopping, Progress, Recorder, Run, load_checkpoint
-from monitor.doctor import Doctor, Report
+from monitor.doctor import Doctor, Report, diagnose
 from monitor.metrics import classification_report, confusion_matrix
 from tinynet.cli.shared import (
     Mistake,
@@ -31,9 +33,8 @@ from tinynet.experiment import OPTIMIZERS, RARE, SCHEDULES, Experiment, Settings
 from tinynet.layers import ACTIVATIONS
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
-
-SELDOM = 10  # steps between two looks into the layers, at least
 
 
 def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
@@ -104,14 +105,15 @@ def train(root: str, as_json: bool, patience: int | None, watch: int | None, res
         experiment, patience, watch, checkpoint, recorder = _resumed(folder)
     else:
         experiment, checkpoint = Experiment(Settings(**options)), None
-        watch = max(experiment.steps // 100, SELDOM) if watch is None else watch
+        watch = experiment.usual_watch if watch is None else watch
         config = {**experiment.config(), "patience": patience, "watch": watch}
         recorder = Recorder(root, name=experiment.dataset.name, config=config)
     assert recorder.path is not None
     if not as_json:
-        _introduce(experiment, checkpoint)
+        with contextlib.suppress(SystemExit):  # rich's answer to an output that nobody reads; from then on it is quiet
+            _introduce(experiment, checkpoint)
     doctor = Doctor()
-    callbacks: list[Any] = [] if as_json else [Progress(new_console())]
+    callbacks: list[Any] = [] if as_json else [Progress(_patient_console())]
     callbacks += [Checkpoint(every=10), *([EarlyStopping("val/loss", patience)] if patience else []), doctor]
     try:
         with one_blas_thread():
@@ -119,9 +121,11 @@ def train(root: str, as_json: bool, patience: int | None, watch: int | None, res
     except KeyboardInterrupt:
         _finish_interrupted(experiment, recorder, recorder.path, as_json)
     except FloatingPointError as error:
+        _finish_broken_down(experiment, recorder.run, recorder.path, as_json)
         what = str(error).partition(". Lower")[0]  # the advice that follows is for Python
+        where = f"{recorder.path}; look at it with: {program()} doctor {shlex.quote(str(recorder.path))}"
         raise Mistake(
-            f"{what}. Lower the learning rate (--lr was {experiment.lr:g}). What was recorded is in {recorder.path}"
+            f"{what}. Lower the learning rate (--lr was {experiment.lr:g}). What was recorded is in {where}"
         ) from error
     pictures = experiment.draw(recorder.run, recorder.path)
     scores = recorder.run.meta["test"]
@@ -133,7 +137,22 @@ def train(root: str, as_json: bool, patience: int | None, watch: int | None, res
     _report(experiment, scores)
     if doctor.report:
         _say_detected(doctor.report)
+    _say_not_drawn(experiment)
     _where_next(recorder.path, pictures)
+
+
+def _patient_console() -> Console:
+    """A console that is quiet, and does not end the training, once nobody reads the output: tinynet train | head."""
+    console: Any = new_console()
+
+    def be_quiet() -> None:
+        console.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for all that is still printed, by whomever
+        os.close(nowhere)
+
+    console.on_broken_pipe = be_quiet
+    return console
 
 
 def _resumed(folder: Path) -> tuple[Experiment, int | None, int | None, dict[str, Any], Recorder]:
@@ -226,6 +245,11 @@ def _say_detected(report: Report) -> None:
         say(f"doctor: nothing detected ({asked - open_ones} of {asked} questions checked)")
 
 
+def _say_not_drawn(experiment: Experiment) -> None:
+    for name, why in experiment.not_drawn.items():
+        say(f"[bold]note[/]: {name} is left out: {shown(why)}")
+
+
 def _where_next(folder: Path, pictures: list[Path]) -> None:
     say(f"\nSaved in [bold]{shown(folder)}[/]:")
     say(f"  run.json, events.jsonl, checkpoints/, {', '.join(p.name for p in pictures)}")
@@ -265,7 +289,17 @@ def _finish_interrupted(experiment: Experiment, recorder: Recorder, folder: Path
     if as_json:
         print_json({"run": str(folder), "status": run.status, "test": None})
     else:
+        _say_not_drawn(experiment)
         epochs = len(run.series("lr")[0]) - 1 if run.names() else 0
         say(f"\ninterrupted after epoch {epochs}; the run, its last checkpoint and its curves are in {plain(folder)}\n"
             f"go on with: {program()} train --resume {plain(shlex.quote(str(folder)))}", markup=False)  # fmt: skip
     sys.exit(130)
+
+
+def _finish_broken_down(experiment: Experiment, run: Run, folder: Path, as_json: bool) -> None:
+    """nan: what led to it is drawn, and what the doctor says of the run, now that it has failed."""
+    if run.names():
+        experiment.draw(run, folder)
+    if not as_json:
+        _say_detected(diagnose(run))
+        _say_not_drawn(experiment)
