@@ -4,7 +4,7 @@
     python benchmarks/peers.py [--rounds 9] [--only torch,jax]
 
 A step is the forward pass, the loss, the backward pass, Adam, and the loss read as a Python number, in float32. All start
-from the same weights, must reach the same losses as step.py's "by hand", run on one thread, and are timed in turn, in an
+from the same weights, must reach the same losses as step.py's "by hand", run on one processor, and are timed in turn, in an
 order drawn anew in each round; the figures are medians over the rounds, as multiples of "by hand" in the same round.
 "products" are the matrix products alone, which no engine can leave out.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import os
 import platform
 import random
 import statistics
@@ -278,13 +279,15 @@ def measure(names: list[str], sizes: list[int], activation: str, batch: int, rep
 
 
 def main() -> None:
+    if hasattr(os, "sched_setaffinity"):  # JAX would take every processor, whatever it is told
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--only", help="packages to compare with, such as torch,jax")
     options = parser.parse_args()
     versions = installed(options.only)
     packages = ", ".join(sorted(set(versions.values())))
-    print(f"Python {platform.python_version()}, one thread, {options.rounds} interleaved rounds; {packages}\n")
+    print(f"Python {platform.python_version()}, one processor, {options.rounds} interleaved rounds; {packages}\n")
     rows = {name: measure(list(versions), *work[:4], options.rounds) for name, work in WORKLOADS.items()}
     shapes = ["-".join(map(str, sizes)) if len(sizes) < 6 else "20 x 32" for sizes, *_ in WORKLOADS.values()]
     print("| | " + " | ".join(shapes) + " |\n|---|" + "---|" * len(shapes))
