@@ -49,7 +49,7 @@ class Watcher:
     gradient can be trusted along it, but not that the step is downhill, and near the end of a training, where decay and
     gradient balance, promise and decrease are both small. Where the promise is below the rounding errors of the loss, or
     something is not finite, there is no rho at this step. It is measured on the first sixty watched steps, when most goes
-    wrong, and then every `rho` steps: a multiple of `every`, ten times that if not given; 0 for never.
+    wrong, and then every `rho` steps: a multiple of `every`, fifty times that if not given; 0 for never.
 
     What is recorded of each layer, a module that has parameters of its own or no modules inside:
 
@@ -75,7 +75,7 @@ class Watcher:
                 raise ValueError(f"watch: {name} must be 0 or a multiple of every={every} steps, got {steps!r}")
         self.every = every
         self.histograms = histograms
-        self.rho = 10 * every if rho is None else rho
+        self.rho = 50 * every if rho is None else rho
         self._recorder = recorder
         self._parameters = _named_parameters(model)
         owners = [name.rpartition(".")[0] for name, _ in self._parameters]

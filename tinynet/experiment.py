@@ -195,7 +195,7 @@ class Experiment:
             },
         )
         if watch is not None:
-            recorder.watch(self.model, every=watch, histograms=10 * watch)
+            recorder.watch(self.model, every=watch, histograms=10 * watch, rho=10 * watch)
         with np.errstate(over="ignore", invalid="ignore"):
             run = fit(
                 self.model,

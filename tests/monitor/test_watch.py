@@ -743,7 +743,7 @@ def test_outputs_that_are_told_where_the_pass_is_not_looked_at():
 @pytest.mark.parametrize(
     ("every", "rho", "steps"),
     [
-        (1, None, [*range(1, 61), 70, 80, 90, 100, 110, 120, 130, 140]),
+        (1, None, [*range(1, 61), 100]),
         (1, 7, [*range(1, 61), *range(63, 142, 7)]),
         (2, 8, [1, *range(2, 121, 2), 128, 136]),
         (3, 3, [1, *range(3, 142, 3)]),
