@@ -269,7 +269,8 @@ def test_mlflow_goes_on_with_a_resumed_run_and_export_makes_another(mlflow, tmp_
         assert len(reads) == times
         assert place in {f"{uri} (run {read.info.run_id})" for read in reads}
     values = [(metric.step, metric.value) for metric in client.get_metric_history(reads[0].info.run_id, "loss")]
-    assert values == [(1, 1), (2, 0.5), (3, 1 / 3), (4, -4), (5, -5), (6, -6)]
+    # MLflow has them by time, and run.json says to the second when a segment began: seconds may overlap.
+    assert sorted(values) == [(1, 1), (2, 0.5), (3, 1 / 3), (4, -4), (5, -5), (6, -6)]
 
 
 def test_mlflow_takes_ten_thousand_names_and_a_server_that_is_named(mlflow, tmp_path, monkeypatch):
