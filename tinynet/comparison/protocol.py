@@ -11,7 +11,6 @@ Sivaprasad et al. 2020 (the tuning budget is part of the claim). All runs of a s
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -24,7 +23,7 @@ import numpy as np
 
 from tinynet.comparison.contenders import CONTENDERS, Contender, find_contenders
 from tinynet.comparison.problems import PROBLEMS, Problem, find_problems
-from tinynet.comparison.results import Comparison, Result, Runs, Trial, result_from_json
+from tinynet.comparison.results import Comparison, Result, Runs, Trial, result_from_json, versions
 from tinynet.comparison.sweep import made, sweep
 from tinynet.comparison.trials import run_trials
 
@@ -99,7 +98,7 @@ def compare(
         grid=rates,
         budget=budget,
         results=tuple(map(result_from_json, found)),
-        versions={"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()},
+        versions=versions(),
         **numbers,
     )
 

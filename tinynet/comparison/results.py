@@ -8,6 +8,7 @@ who is better; statistics.py does.
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -172,7 +173,7 @@ class Comparison:
     grid: the rates tried, none in a search; budget: trials of every optimizer, or candidates, on all tuning seeds.
     tuning_seeds, seeds: those of the trials and those of the fresh runs; none is in both.
     results: one per problem and optimizer. One that was not finished is missing.
-    versions: of tinynet, NumPy, Python and the machine.
+    versions: of Python, NumPy and the machine.
     """
 
     problems: tuple[ProblemFacts, ...]
@@ -259,6 +260,11 @@ class Comparison:
             return cls(problems=problems, results=results, **rest)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ComparisonError(f"{path} is a broken comparison: {type(error).__name__} {error}") from None
+
+
+def versions() -> dict[str, str]:
+    """What computed the results: the last bits may depend on it."""
+    return {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
 
 
 def result_from_json(data: Mapping[str, Any]) -> Result:

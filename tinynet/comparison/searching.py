@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, fields
@@ -20,7 +19,7 @@ import numpy as np
 
 from monitor.recorder import Recorder, Run
 from optimizers.kinds import checked
-from tinynet.comparison.results import Comparison, ProblemFacts, Result, Runs, Trial
+from tinynet.comparison.results import Comparison, ProblemFacts, Result, Runs, Trial, versions
 from tinynet.comparison.trials import run_trials
 from tinynet.experiment import Experiment, Settings
 from tinynet.naming import lookup
@@ -289,7 +288,7 @@ def _comparison(facts: ProblemFacts, results: Sequence[Result], candidates: int,
         tuning_seeds=tuple(tuned),
         seeds=tuple(fresh),
         results=tuple(results),
-        versions={"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()},
+        versions=versions(),
     )
 
 
