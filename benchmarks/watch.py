@@ -22,7 +22,8 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -40,7 +41,8 @@ EVERY = (100, 10, 1)
 WARM = 15  # rounds that are not counted: steps are recorded, and rho is measured more often
 
 
-def blocks(root: str, captured: bool) -> dict[str, Callable[[], None]]:
+@contextmanager
+def blocks(root: str, captured: bool) -> Iterator[dict[str, Callable[[], None]]]:
     """Functions that go on with one training for STEPS steps, not watched or watched every so many of them."""
     generator = np.random.default_rng(0)
     x, y = generator.standard_normal((BATCH, SIZES[0]), dtype=np.float32), generator.integers(0, SIZES[-1], BATCH)
@@ -51,14 +53,16 @@ def blocks(root: str, captured: bool) -> dict[str, Callable[[], None]]:
     step = training._step(model, tn.cross_entropy, optimizer, inside)
     going = training.Training(model, optimizer, recorder, epochs=1, batches=10**9)
     step = Captured(step) if captured else step
-    inside.watched_by(recorder.watchers, step).__enter__()  # to the end of this process
 
     def run(watchers: list[Watcher]) -> None:
         recorder.watchers = watchers
         data = ((x, y) for _ in range(going.step + STEPS))  # those before going.step are passed over, as in a resumed epoch
         training._train_epoch(going, step, inside, data, lambda: None)
 
-    return {every: partial(run, found) for every, found in {"never": [], **watchers}.items()}
+    with inside.watched_by(recorder.watchers, step):
+        yield {every: partial(run, found) for every, found in {"never": [], **watchers}.items()}
+    if np.isnan(recorder.run.layers("act_std")[2]).any():  # then this measures something else
+        raise RuntimeError("the outputs of a layer were not recorded")
 
 
 def medians(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -83,7 +87,8 @@ def main() -> None:
     print(f"Python {platform.python_version()}, NumPy {np.__version__}, one BLAS thread, {rounds} interleaved rounds\n")
     with tempfile.TemporaryDirectory() as root:
         for captured in (True, False):
-            found = medians(blocks(root, captured), rounds)
+            with blocks(root, captured) as functions:
+                found = medians(functions, rounds)
             print(f"{'captured' if captured else 'as written':<12}{found[''] / STEPS * 1e3:>7.0f} us a step, not watched")
             for every in EVERY:
                 print(f"{'':<12}{found[str(every)] - 1:>+10.1%} watched every {every}")

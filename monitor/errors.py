@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from monitor import metrics
+from monitor.arrays import on_host
 from monitor.metrics.inputs import classes_of, positions, ratio, target_pair
-from monitor.outputs import answers, on_host, probabilities
+from monitor.outputs import answers, probabilities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,14 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from monitor.arrays import on_host
+
 KINDS = ("auto", "logits", "probabilities", "targets")
-
-
-def on_host(values: Any) -> np.ndarray:
-    """A NumPy array of an array, or of a tensor of another library, wherever it is."""
-    for method in ("detach", "cpu", "numpy"):  # PyTorch needs all three, tinynet and TensorFlow have the last
-        values = getattr(values, method, lambda values=values: values)()
-    return np.asarray(values.get() if hasattr(values, "__cuda_array_interface__") else values)
 
 
 def answers(model_or_outputs: Any, x: Any) -> np.ndarray:

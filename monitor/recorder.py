@@ -29,10 +29,11 @@ from typing import Any, Self
 import numpy as np
 
 from monitor import per_example, store
+from monitor.arrays import on_host
 from monitor.histograms import Histogram
 from monitor.run import Run as Run
 from monitor.run import load_runs as load_runs
-from monitor.watch import Watcher, host_array
+from monitor.watch import Watcher
 
 
 class Recorder:
@@ -138,6 +139,14 @@ class Recorder:
 
         With counts=False the steps of a log() without one go on as if this had not been recorded.
         """
+        self._add([self._made(kind, step, data, epoch)], counts)
+
+    def events(self, step: int, several: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Append (kind, data) of one step in one piece, which takes less time; as `event` does with counts=False."""
+        self._add([self._made(kind, step, data, None) for kind, data in several], counts=False)
+
+    def _made(self, kind: str, step: int, data: Mapping[str, Any], epoch: float | None) -> dict[str, Any]:
+        """An event of this moment."""
         if self.meta["status"] != "running":
             raise store.RecorderError(f"run {self.name!r} is {self.meta['status']}: nothing can be added to it")
         if kind not in store.KINDS:
@@ -151,21 +160,23 @@ class Recorder:
             raise ValueError(f"step must be a number of updates, got {step}")
         seconds = round(time.perf_counter() - self._began, 6)
         e = None if epoch is None else _scalar("epoch", epoch)
-        event = {"v": 1, "k": kind, "s": step, "e": e, "t": seconds, "g": self.segment, "d": data}
+        return {"v": 1, "k": kind, "s": step, "e": e, "t": seconds, "g": self.segment, "d": data}
+
+    def _add(self, events: list[dict[str, Any]], counts: bool) -> None:
         if self._descriptor is not None:
-            self._append(self._descriptor, store.event_line(event))
-        self._events.append(event)
-        self.step = step
+            self._append(self._descriptor, b"".join(map(store.event_line, events)))
+        self._events += events
+        self.step = events[-1]["s"]
         if counts:
-            self._counted = step
-        if self._sinks:
+            self._counted = self.step
+        for event in events if self._sinks else ():
             self._tell("write", event)
 
-    def _append(self, descriptor: int, line: bytes) -> None:
-        """Add a line to the file; after a failure on a new line, so that half an event spoils no other."""
-        line, self._torn = b"\n" + line if self._torn else line, True
+    def _append(self, descriptor: int, lines: bytes) -> None:
+        """Add lines to the file; after a failure on a new line, so that half an event spoils no other."""
+        lines, self._torn = b"\n" + lines if self._torn else lines, True
         try:
-            store.append(descriptor, line)
+            store.append(descriptor, lines)
         except OSError as error:
             raise store.RecorderError(f"cannot record in {str(self.path)!r}: {error.strerror}") from None
         self._torn = False
@@ -173,7 +184,7 @@ class Recorder:
     def log_histogram(self, name: str, values: Any, step: int | None = None) -> None:
         """Record how the elements of an array are distributed (histograms.py), at the last step if none is given."""
         try:
-            data = Histogram.of(host_array(values)).data()
+            data = Histogram.of(on_host(values)).data()
         except (TypeError, ValueError) as error:
             raise TypeError(f"log_histogram({name!r}): {error}") from None
         self.event("histogram", self.step if step is None else step, {name: data}, counts=False)
@@ -199,7 +210,7 @@ class Recorder:
         every third, and so on. The examples must be the same every time, in the same order; once their number changes, or
         the file would pass 256 MB, no more is kept, and a note says so.
         """
-        losses = host_array(losses)
+        losses = on_host(losses)
         if losses.ndim != 1 or losses.dtype.kind not in "fiu" or not losses.size:
             raise TypeError(f"log_val_losses: expected one loss for each example, got an array of shape {losses.shape}")
         if not self._keeps_losses:
@@ -364,7 +375,7 @@ def _png(name: str, figure: Any) -> bytes:
     if hasattr(figure, "savefig"):
         figure.savefig(content, format="png")
         return content.getvalue()
-    image = host_array(figure)
+    image = on_host(figure)
     if (
         image.dtype.kind not in "fiub"
         or not image.size

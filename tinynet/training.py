@@ -171,6 +171,7 @@ def _step(model: Any, loss_of: Callable, optimizer: Any, inside: Inside) -> Call
     """One step of training on a batch: a function that answers the loss and, if it is watched, what layers answer."""
 
     def step(x: Any, y: Any, watchers: Sequence[Any] = ()) -> Any:
+        inside.look()
         optimizer.zero_grad()
         value = loss_of(model(x), y)
         value.backward()

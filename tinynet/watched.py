@@ -1,8 +1,8 @@
 """The steps of `fit` that the recorder's watchers look at (monitor/watch.py), replayed as the others are.
 
-A replay calls no hooks. So where somebody looks, a step answers the layers' outputs beside its loss. That makes it another
-program than that of all other steps, which are as quick as without watchers; to copy the outputs every time
-would slow down all the others.
+A replay calls no hooks. So where somebody watches, every step answers its layers' outputs beside the loss, but lends them
+only: the program keeps each in an array of its own, and nothing is copied. What that costs the steps at which nobody looks
+is the memory of those that would have been written over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from monitor.watch import Watcher
-from tinynet.capture import Captured
+from tinynet.capture import Captured, Lent
 from tinynet.capture.surroundings import Surroundings
 from tinynet.graph import no_grad
 from tinynet.tensor import Tensor
@@ -24,13 +24,17 @@ class Inside:
 
     def __init__(self, model: Any, loss_of: Callable):
         self.model, self.loss_of = model, loss_of
-        self._answers: list[tuple[int, Tensor]] | None = None
+        self._answers: list[tuple[int, Tensor]] | None = None  # of the step that is going on
         self._layers: list[Any] = []
-        self._step: Captured | None = None
 
-    def answers(self) -> list[tuple[int, Tensor]] | None:
-        """(index of the layer, its output) for each that has answered; None in a step that is not watched."""
-        return self._answers
+    def look(self) -> None:
+        """From here to `answers()` is the forward pass of a step."""
+        self._answers = []
+
+    def answers(self) -> Lent:
+        """(index of the layer, its output) for each watched layer that has answered."""
+        found, self._answers = self._answers, None
+        return Lent(lambda: found)
 
     @contextmanager
     def watched_by(self, watchers: Sequence[Watcher], step: Callable) -> Iterator[None]:
@@ -39,8 +43,6 @@ class Inside:
             generators = list(Surroundings(_function(step)).generators())  # also one of the loss
             for watcher in watchers:
                 watcher.draws_from(generators)
-        if isinstance(step, Captured):
-            self._step = Captured(step.function, explain=lambda why: None)  # what there is to say, `step` says
         self._layers = list({id(layer): layer for watcher in watchers for _, layer in watcher.layers}.values())
         before = [vars(layer).get("forward") for layer in self._layers]
         for i, layer in enumerate(self._layers):
@@ -48,6 +50,7 @@ class Inside:
         try:
             yield
         finally:
+            self._answers = None
             for layer, forward in zip(self._layers, before, strict=True):
                 del layer.forward
                 if forward is not None:
@@ -68,14 +71,12 @@ class Inside:
         number = training.step + 1
         for watcher in watchers:
             watcher.begin(number, outputs=False)
-        self._answers = []
         if any(watcher.wants_rho(number) for watcher in watchers):
             loss, answers = _function(step)(x, y, watchers)
         else:
-            loss, answers = (_function(step) if self._step is None or step.failure else self._step)(x, y)
-        self._answers = None  # nobody looks at the second pass
+            loss, answers = step(x, y)
         for watcher in watchers:
-            watcher.see((self._layers[i], output) for i, output in answers)
+            watcher.see((self._layers[i], output) for i, output in answers.get())
             watcher.end(number, loss, lambda: self._again(x, y))
         return loss
 

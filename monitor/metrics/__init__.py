@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from monitor.arrays import on_host
 from monitor.metrics.classes import (
     accuracy,
     balanced_accuracy,
@@ -51,7 +52,7 @@ from monitor.metrics.targets import (
     r2_score,
     root_mean_squared_error,
 )
-from monitor.outputs import KINDS, look_like_probabilities, on_host, probabilities
+from monitor.outputs import KINDS, look_like_probabilities, probabilities
 
 # scikit-learn's longer names for the same functions
 accuracy_score, balanced_accuracy_score, cohen_kappa_score = accuracy, balanced_accuracy, cohen_kappa

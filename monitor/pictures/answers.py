@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monitor.arrays import on_host
 from monitor.metrics import confusion_matrix
-from monitor.outputs import answers, on_host, probabilities
+from monitor.outputs import answers, probabilities
 from monitor.pictures.style import COLOURS, MARKERS, STYLES, canvas, shown
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ def _name_classes(ax: Any, names: list[str]) -> None:
     n = len(names)
     every = 1 if n <= 40 else next(step for step in (2, 5, 10, 20, 50, 100, n) if n / step <= 40)
     at = range(0, n, every)
-    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 3 else {}
+    turned = 45 if max(map(len, names)) > 3 else 90 if n > 20 and max(map(len, names)) > 1 else 0
+    slanted = {"rotation": turned, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    if turned == 90:
+        slanted["va"] = "center"
     size = 8 if n <= 20 else 6
     ax.set_xticks(at, [names[i] for i in at], fontsize=size, **slanted)
     ax.set_yticks(at, [names[i] for i in at], fontsize=size)
@@ -101,6 +105,8 @@ def plot_decision_boundary(
     figure, axes = canvas(1, 1, (4.6, 4.2), style)
     marks = _plane(axes[0, 0], predict, x, y, resolution)
     _legend_of_classes(figure, marks)
+    axes[0, 0].set_xlabel("first input", fontsize=9)
+    axes[0, 0].set_ylabel("second input", fontsize=9)
     axes[0, 0].set_title(shown(title, 60), fontsize=10)
     return figure
 
@@ -183,6 +189,8 @@ def plot_fit(predict: Callable, x: Any, y: Any, title: str = "", *, style: str =
     ax.plot(x[:, 0], y.reshape(len(x), -1)[:, 0], "o", color=COLOURS[0], markersize=3, alpha=0.5, label="data")
     ax.plot(line[:, 0], answers(predict, line).reshape(400, -1)[:, 0], "-", color=COLOURS[1], label="model")
     ax.legend(fontsize=8, frameon=False)
+    ax.set_xlabel("input", fontsize=9)
+    ax.set_ylabel("output", fontsize=9)
     ax.set_title(shown(title, 60), fontsize=10)
     return figure
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from monitor.outputs import on_host
+from monitor.arrays import on_host
 from monitor.pictures.style import COLOURS, canvas, quiet, shown
 
 if TYPE_CHECKING:

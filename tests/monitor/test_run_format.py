@@ -10,7 +10,7 @@ import pytest
 from monitor import Recorder, Run, load_runs, store
 from monitor.histograms import BINS, LIMITS
 from monitor.run import PER_SEGMENT
-from monitor.watch import QUANTITIES
+from monitor.quantities import QUANTITIES
 
 ROOT = Path(store.__file__).parent.parent
 TEXT = (ROOT / "docs" / "run-format.md").read_text()

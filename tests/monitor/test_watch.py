@@ -7,9 +7,11 @@ import pytest
 
 import tinynet as tn
 from monitor import Recorder
+from monitor.arrays import numbers_on_host
 from monitor.histograms import Histogram
+from monitor.quantities import QUANTITIES
 from monitor.undisturbed import Undisturbed
-from monitor.watch import QUANTITIES, Watcher, on_host
+from monitor.watch import Watcher
 from optimizers import SGD, Adam
 from tinynet.layers import Activation, Dropout, Linear, Module, Parameter, Sequential
 
@@ -375,10 +377,10 @@ def test_one_transfer_for_each_watched_step(monkeypatch):
         def named_parameters(self):
             return [(f"l{i}.w", Deviced((4, i + 1))) for i in range(5)]
 
-    import monitor.watch as module
+    import monitor.quantities as module
 
-    square_sum = module._square_sum
-    monkeypatch.setattr(module, "_square_sum", lambda a: np.asarray(square_sum(a)).view(OnDevice))
+    square_sum = module.square_sum
+    monkeypatch.setattr(module, "square_sum", lambda a: np.asarray(square_sum(a)).view(OnDevice))
     monkeypatch.setattr(OnDevice, "transfers", 0)
     monkeypatch.setattr(np, "stack", lambda arrays: np.concatenate([a.reshape(1) for a in arrays]).view(OnDevice))
     monkeypatch.setattr(module, "_norm", lambda total, *_: math.sqrt(total))  # no update at all: lost digits, looked up
@@ -388,8 +390,8 @@ def test_one_transfer_for_each_watched_step(monkeypatch):
 
 
 def test_numbers_come_to_the_host_in_order():
-    assert list(on_host([np.float32(1), np.int64(2), np.float64(0.5)])) == [1, 2, 0.5]
-    assert list(on_host([])) == []
+    assert list(numbers_on_host([np.float32(1), np.int64(2), np.float64(0.5)])) == [1, 2, 0.5]
+    assert list(numbers_on_host([])) == []
 
 
 def test_a_numpy_model_with_parameters_only():

@@ -12,6 +12,7 @@ conditions.py (is everything as it was, asked quickly), record.py (a recording a
 (which program to replay, and when to record).
 """
 
+from tinynet.capture.arguments import Lent
 from tinynet.capture.captured import CHECKED_EVERY, FORMS, IN_VAIN, Captured, CaptureWarning, capture
 
-__all__ = ["CHECKED_EVERY", "FORMS", "IN_VAIN", "CaptureWarning", "Captured", "capture"]
+__all__ = ["CHECKED_EVERY", "FORMS", "IN_VAIN", "CaptureWarning", "Captured", "Lent", "capture"]

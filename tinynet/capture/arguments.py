@@ -5,7 +5,8 @@ By the form of the arguments (shapes, dtypes, strides, and all that is no array)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,27 @@ from tinynet.capture.traced import Traced, remade
 from tinynet.tensor import Tensor, attach
 
 
-def rebuilt(form: Any, values: list[np.ndarray]) -> Any:
+class Lent:
+    """Part of an answer that a replay does not copy: `get()` answers it, until the next call writes over it."""
+
+    def __init__(self, get: Callable[[], Any]):
+        self.get = get
+
+
+def rebuilt(form: Any, values: list[np.ndarray], copied: bool = True) -> Any:
     """An answer from its form; arrays are copies, since the next replay writes over them."""
     kind = form[0]
-    if kind == "tensor":
-        return attach(values[form[1]].copy("K"), None)
-    if kind == "array":
-        return values[form[1]].copy("K")
+    if kind in ("tensor", "array"):
+        array = values[form[1]].copy("K") if copied else values[form[1]]
+        return attach(array, None) if kind == "tensor" else array
     if kind == "scalar":
         return values[form[1]][()]
     if kind == "sequence":
-        return remade(form[1], [rebuilt(f, values) for f in form[2]])
+        return remade(form[1], [rebuilt(f, values, copied) for f in form[2]])
     if kind == "dict":
-        return {key: rebuilt(f, values) for key, f in form[1].items()}
+        return {key: rebuilt(f, values, copied) for key, f in form[1].items()}
+    if kind == "lent":
+        return Lent(partial(rebuilt, form[1], values, False))
     return form[1]
 
 

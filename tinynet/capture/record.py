@@ -10,7 +10,7 @@ import numpy as np
 from optimizers.base import Optimizer
 from tinynet.backend import is_array
 from tinynet.capture.agreement import guards
-from tinynet.capture.arguments import constants, form_of, put_together, rebuilt
+from tinynet.capture.arguments import Lent, constants, form_of, put_together, rebuilt
 from tinynet.capture.conditions import Conditions
 from tinynet.capture.program import Program
 from tinynet.capture.surroundings import Surroundings, alike
@@ -83,6 +83,8 @@ class Record:
             return "scalar" if kind == "array" and array.is_scalar else kind, len(self.wanted) - 1
         if isinstance(answer, tuple | list):
             return "sequence", type(answer), [self._shape_of(a) for a in answer]
+        if isinstance(answer, Lent):
+            return "lent", self._shape_of(answer.get())
         if type(answer) is dict:
             return "dict", {key: self._shape_of(a) for key, a in answer.items()}
         if isinstance(answer, np.generic | float | Tensor) or is_array(answer):
