@@ -8,7 +8,7 @@ knows its task and names; its arrays are on the host.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,22 +133,28 @@ def load(
     seed: int = 0,
     target: str | None = None,
     task: str = "auto",
+    drop: Sequence[str] = (),
 ) -> Dataset:
     """The data set of that name, or the CSV or NPZ file at that path.
 
     The name of a data set comes before a file of that name (which is ./name).
 
     `n`, `noise` and `seed` are for generated sets; `target` names the column (CSV) or array (NPZ) to predict; `task` is
-    "classification", "regression" or "auto" (text and whole numbers of at most 20 kinds are classes).
+    "classification", "regression" or "auto" (text and whole numbers of at most 20 kinds are classes); `drop` names columns
+    (CSV) to leave out.
     """
     path = Path(name)
     known = {**GENERATED, **REAL}
     if path.suffix.lower() in (".csv", ".tsv", ".npz") or (name not in known and path.exists()):
         if n is not None or noise is not None:
             raise DataError(f"{name} is a file: the number of examples and the noise can only be chosen for generated data")
-        return read_npz(path, target, task) if path.suffix.lower() == ".npz" else read_csv(path, target, task)
+        if path.suffix.lower() != ".npz":
+            return read_csv(path, target, task, drop)
+        if drop:
+            raise DataError(f"drop is for the columns of a table; leave out columns of {name} when you save it")
+        return read_npz(path, target, task)
     make = _find(name, known)
-    for option, value, usual in (("target", target, None), ("task", task, "auto")):
+    for option, value, usual in (("target", target, None), ("task", task, "auto"), ("drop", list(drop), [])):
         if value != usual:
             raise DataError(f"{option} is for your own files; {name} comes with its targets")
     if name in REAL and (n is not None or noise is not None):

@@ -79,6 +79,7 @@ class Settings:
     noise: float | None = None
     target: str | None = None
     task: str = "auto"
+    drop: Sequence[str] = ()
     hidden: Sequence[int] | None = None
     activation: str | None = None
     dropout: float | None = None
@@ -107,6 +108,7 @@ class Experiment:
 
     The split is stratified by class (classes with fewer than RARE examples count as one). Inputs in raw
     units (from files; iris) are standardised by the training data's mean and spread, as are the targets of a regression.
+    Columns of text are 0 and 1 for the categories of the training data; `unseen` has those that only other examples have.
     """
 
     def __init__(self, settings: Settings):
@@ -114,11 +116,14 @@ class Experiment:
         s: Any = replace(settings, **{k: v for k, v in recipe.items() if getattr(settings, k) is None})
         self.settings = s
         _check(s)
-        self.dataset = d = datasets.load(s.data, n=s.n, noise=s.noise, seed=s.seed, target=s.target, task=s.task)
+        self._loaded = d = datasets.load(
+            s.data, n=s.n, noise=s.noise, seed=s.seed, target=s.target, task=s.task, drop=s.drop
+        )
         self.classifies = d.task == "classification"
         self.rare: list[str] = []  # the names of classes with fewer than RARE examples
+        self.unseen: dict[str, list[str]] = {}  # of columns of text, the categories that no training example has
         self.not_drawn: dict[str, str] = {}  # by the name of a picture's file, why `draw` left it out
-        self._split()
+        self.dataset = d = self._split(d)
         sizes = [d.x.shape[1], *s.hidden, d.outputs]
         self.model = MLP(sizes, activation=s.activation, dropout=s.dropout, seed=s.seed).to(s.device)
         self.steps = -(-len(self.train_data[0]) // s.batch_size) * s.epochs
@@ -126,22 +131,28 @@ class Experiment:
         self.loss = functional.cross_entropy if self.classifies else functional.mse_loss
         self.metrics = ("accuracy",) if self.classifies else ("r2_score",)
 
-    def _split(self) -> None:
-        d = self.dataset
+    def _split(self, d: datasets.Dataset) -> datasets.Dataset:
+        """Make the three parts; the data set with the categories of the training data."""
         strata = None
         if self.classifies:  # classes too rare to be in all parts are spread over them together
             count = np.bincount(d.y)
             self.rare = [name for name, n in zip(d.classes, count, strict=True) if n < RARE]
             strata = np.where(count[d.y] < RARE, -1, d.y)
-        parts = train_test_split(d.x, d.y, 0.2, 0.2, strata, self.settings.seed)
-        x_train, x_val, x_test, y_train, y_val, y_test = parts
+        rows = train_test_split(np.arange(len(d.y)), d.y, 0.2, 0.2, strata, self.settings.seed)[:3]
+        learnt = d.with_categories_of(rows[0])
+        unseen = {column: sorted({*names} - {*learnt.categories[column]}) for column, names in d.categories.items()}
+        self.unseen = {column: names for column, names in unseen.items() if names}
+        (x_train, y_train), (x_val, y_val), (x_test, y_test) = ((learnt.x[part], d.y[part]) for part in rows)
         self.x_scaler = StandardScaler().fit(x_train) if d.raw_units else None
+        if self.x_scaler:  # what stands for categories stays 0 and 1
+            self.x_scaler.mean_[learnt.numbers :], self.x_scaler.scale_[learnt.numbers :] = 0, 1
         self.y_scaler = StandardScaler().fit(y_train) if d.raw_units and not self.classifies else None
         if self.x_scaler:
             x_train, x_val, x_test = map(self.x_scaler.transform, (x_train, x_val, x_test))
         if self.y_scaler:
             y_train, y_val, y_test = map(self.y_scaler.transform, (y_train, y_val, y_test))
         self.train_data, self.val_data, self.test_data = (x_train, y_train), (x_val, y_val), (x_test, y_test)
+        return learnt
 
     def _optimizer(self, steps: int) -> optimizers.Optimizer:
         s = self.settings
@@ -221,12 +232,13 @@ class Experiment:
 
     def config(self) -> dict[str, Any]:
         """The settings as they were used, for run.json."""
-        return {**asdict(self.settings), "lr": self.lr, "optimizer_full": repr(self.optimizer)}
+        learnt = {"categories": self.dataset.categories} if self.dataset.categories else {}
+        return {**asdict(self.settings), **learnt, "lr": self.lr, "optimizer_full": repr(self.optimizer)}
 
     def fingerprint(self) -> str:
-        """A hash of the data: two runs with the same one saw the same numbers."""
+        """A hash of the data: two runs with the same one saw the same numbers, however they were split."""
         digest = hashlib.sha256()
-        for array in (self.dataset.x, self.dataset.y):
+        for array in (self._loaded.x, self._loaded.y):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]
 
@@ -301,7 +313,12 @@ class Experiment:
         x, y = (np.concatenate(parts) for parts in zip(self.train_data, self.test_data, strict=True))
         if self.x_scaler:  # drawn in the units of the file
             x = self.x_scaler.inverse_transform(x)
-        if self.classifies and x.shape[1] == 2 and np.ptp(x, axis=0).all() and self.dataset.outputs <= 20:
+        if (
+            self.classifies
+            and x.shape[1] == self.dataset.numbers == 2
+            and np.ptp(x, axis=0).all()
+            and self.dataset.outputs <= 20
+        ):
             plots["boundary.png"] = lambda: pictures.plot_decision_boundary(self._answer, x, y, self.dataset.name)
         if not self.classifies and x.shape[1] == y.shape[1] == 1:
             true = y if self.y_scaler is None else self.y_scaler.inverse_transform(y)

@@ -1,6 +1,7 @@
 """The user's own data: CSV tables and NPZ archives, read into a Dataset.
 
-A file is read whole or refused with the line and column that stand in the way; nothing is guessed, filled in or dropped.
+A file is read whole or refused with the line and column that stand in the way; nothing is guessed or filled in. Columns
+of text become one column per category, since a network computes with numbers.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import io
 import math
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,9 @@ from tinynet.backend import get_default_dtype
 from tinynet.naming import lookup
 
 TABLES = (".csv", ".tsv", ".txt")  # the names of files that nobody wonders to see read as tables
+FEW, MOST = 10, 1000  # categories: so few are never too many for the rows, and more are refused of however many rows
+NUMBER_LIKE = re.compile(r"[+-]?\d[\d.,_'% ]*|[+-]?inf(inity)?", re.IGNORECASE)  # 1,5 or 12 %: meant as a number
+Column = list[tuple[int, str]]  # (line, what stands there) of every row
 
 
 class DataError(ValueError):
@@ -39,49 +44,82 @@ class Dataset:
     classes: list[str] = field(default_factory=list)  # the name of each class
     features: list[str] = field(default_factory=list)  # the name of each input
     raw_units: bool = False  # centimetres, dollars ...: inputs want scaling, and so do the targets of a regression
+    # Of each column of text, its categories: the last columns of x, one for each, are 1 where the text is that, else 0
+    categories: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def outputs(self) -> int:
         """How many outputs a model needs: one per class, or one per target."""
         return len(self.classes) if self.task == "classification" else self.y.shape[1]
 
+    @property
+    def numbers(self) -> int:
+        """How many inputs, the first columns of x, are numbers; the others stand for categories."""
+        return self.x.shape[1] - sum(map(len, self.categories.values()))
 
-def read_csv(path: str | Path, target: str | None = None, task: str = "auto") -> Dataset:
+    def with_categories_of(self, rows: np.ndarray) -> Dataset:
+        """This data set with the categories that occur in the examples `rows` (the training data), and no others.
+
+        An example of another category is then 0 in all columns of that text: it is new to the network, as in use.
+        """
+        seen = self.x[rows].any(axis=0)
+        seen[: self.numbers] = True
+        if seen.all():
+            return self
+        flags = iter(seen[self.numbers :].tolist())
+        categories = {column: [name for name in names if next(flags)] for column, names in self.categories.items()}
+        features = [name for name, kept in zip(self.features, seen, strict=True) if kept] if self.features else []
+        return replace(self, x=self.x[:, seen], features=features, categories=categories)
+
+
+def read_csv(path: str | Path, target: str | None = None, task: str = "auto", drop: Sequence[str] = ()) -> Dataset:
     """A table with a header line, separated by commas, semicolons or tabs; all columns but the target are inputs.
 
-    Without `target`, the last column is the target. Errors name the line and the column.
+    Without `target`, the last column is the target. Columns named in `drop` are left out, whatever they hold. A column of
+    text becomes one column for each of its categories, in alphabetical order, after the columns of numbers: x is 1 in
+    "colour=red" where the colour is red, and 0 elsewhere (one-hot). Errors name the line and the column.
     """
     path = Path(path)
     try:
-        return _read_table(path, target, task)
+        return _read_table(path, target, task, [drop] if isinstance(drop, str) else drop)
     except DataError as error:
         if path.suffix.lower() in TABLES or not path.is_file():
             raise
         raise DataError(str(error).replace(str(path), f"{path} is read as CSV:", 1).replace(":, ", ": ", 1)) from None
 
 
-def _read_table(path: Path, target: str | None, task: str) -> Dataset:
+def _read_table(path: Path, target: str | None, task: str, drop: Sequence[str]) -> Dataset:
     rows = _rows(path)
     header, body = rows[0][1], rows[1:]
     if not body:
         raise DataError(f"{path} has a header but no rows of data")
-    wanted = header[-1] if target is None else target
-    if wanted not in header:
-        try:
-            lookup("column", wanted, dict.fromkeys(header))
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from None
-    at = header.index(wanted)
-    features = [name for i, name in enumerate(header) if i != at]
-    if not features:
-        raise DataError(f"{path} has only the column {wanted!r}: there are no inputs to learn from")
+    *features, target = _chosen(path, header, target, drop)
     for line, cells in body:
         if len(cells) != len(header):
             raise DataError(f"{path}, line {line}: {_count(len(cells), 'field')}, but the header has {len(header)}")
-    x = [[_cell(path, line, header[i], cell) for i, cell in enumerate(cells) if i != at] for line, cells in body]
-    answers = [(f"line {line}", cells[at].strip()) for line, cells in body]
-    y, task, classes = _target(answers, wanted, task, path)
-    return Dataset(path.stem, _as_floats(path, np.array(x), features), y, task, classes, features, raw_units=True)
+    columns = {name: [(line, cells[i].strip()) for line, cells in body] for i, name in enumerate(header)}
+    x, names, categories = _inputs(path, {name: columns[name] for name in features})
+    answers = [(f"line {line}", cell) for line, cell in columns[target]]
+    y, task, classes = _target(answers, target, task, path)
+    return Dataset(path.stem, x, y, task, classes, names, raw_units=True, categories=categories)
+
+
+def _chosen(path: Path, header: list[str], target: str | None, drop: Sequence[str]) -> list[str]:
+    """The names of the inputs and, last, of the target."""
+    for name in [*drop, *([] if target is None else [target])]:
+        if name not in header:
+            try:
+                lookup("column", name, dict.fromkeys(header))
+            except ValueError as error:
+                raise DataError(f"{path}: {error}") from None
+    if target in drop:
+        raise DataError(f"{path}: the column {target!r} cannot be both dropped and the target")
+    kept = [name for name in header if name not in drop]
+    if len(kept) < 2:
+        left = f"has only the column {kept[0]!r}" if kept else "has no column left"
+        raise DataError(f"{path} {left}: there are no inputs to learn from")
+    target = kept[-1] if target is None else target
+    return [*(name for name in kept if name != target), target]
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
@@ -155,16 +193,86 @@ def _is_nonfinite(cell: str) -> bool:
         return False
 
 
-def _cell(path: Path, line: int, column: str, cell: str) -> float:
-    if not _is_number(cell):
-        what = "is empty" if not cell.strip() else f"{cell.strip()!r} is not a finite number"
-        if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
-            what += f" (write {cell.strip().replace(',', '.')})"
+# Columns of numbers and of text ------------------------------------------------------------------------------------------
+
+
+def one_hot(texts: Sequence[str], categories: Sequence[str]) -> np.ndarray:
+    """[n, categories]: 1 where a text is the category of that column, else 0; one that is no category has a row of zeros.
+
+    >>> one_hot(["red", "blue", "mauve"], ["blue", "red"]).tolist()
+    [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+    """
+    number = {category: i for i, category in enumerate(categories)}
+    table = np.vstack([np.eye(len(categories)), np.zeros(len(categories))])
+    return table[[number.get(text, -1) for text in texts]]
+
+
+def _inputs(path: Path, columns: Mapping[str, Column]) -> tuple[np.ndarray, list[str], dict[str, list[str]]]:
+    """x, the names of its columns, and the categories of the columns of text."""
+    _check_nothing_is_missing(path, columns)
+    texts = [name for name, column in columns.items() if not _is_of_numbers(path, name, column)]
+    numbers = [name for name in columns if name not in texts]
+    categories = {name: sorted({cell for _, cell in columns[name]}) for name in texts}
+    _check_categories_are_shared(path, categories, len(next(iter(columns.values()))))
+    parts = [np.array([[float(cell) for _, cell in columns[name]] for name in numbers]).T] if numbers else []
+    parts = [_as_floats(path, part, numbers) for part in parts]
+    parts += [one_hot([cell for _, cell in columns[name]], categories[name]) for name in texts]
+    names = [*numbers, *(f"{name}={category}" for name in texts for category in categories[name])]
+    return np.concatenate(parts, axis=1), names, categories
+
+
+def _check_nothing_is_missing(path: Path, columns: Mapping[str, Column]) -> None:
+    found = {name: lines for name, own in columns.items() if (lines := [line for line, cell in own if _is_missing(cell)])}
+    if found:
+        where = [f"line {lines[0]}, column {name!r}{_as_in(len(lines) - 1)}" for name, lines in found.items()]
         raise DataError(
-            f"{path}, line {line}, column {column!r}: {what}. Inputs must be numbers: encode or drop the column, "
-            "and fill in or drop what is missing"
+            f"{path}: a value is missing in {_some(where)}. Fill in what is missing, leave out the row, or leave out the "
+            f"column with {_dropping(list(found))}"
         )
-    return float(cell)
+
+
+def _is_of_numbers(path: Path, name: str, column: Column) -> bool:
+    """Whether the column is of numbers, else of text; a DataError if it is a mixture."""
+    numbers = [_is_number(cell) for _, cell in column]
+    if all(numbers):
+        return True
+    odd = next(((line, cell) for line, cell in column if NUMBER_LIKE.fullmatch(cell) and not _is_number(cell)), None)
+    if odd is None and not any(numbers):
+        return False
+    line, cell = odd or column[numbers.index(False)]
+    hint = f" (write {cell.replace(',', '.')})" if re.fullmatch(r"[+-]?\d+,\d+", cell) else ""
+    other = f", while line {column[numbers.index(True)][0]} holds a number" if any(numbers) else ""
+    raise DataError(
+        f"{path}, line {line}, column {name!r}: {cell!r} is not a finite number{hint}{other}. A column is of numbers or of "
+        f"text throughout: put it right, or leave it out with {_dropping([name])}"
+    )
+
+
+def _check_categories_are_shared(path: Path, categories: Mapping[str, Sequence[str]], rows: int) -> None:
+    """A name or an identifier says nothing of an example that is not in the file."""
+    ids = {name: len(own) for name, own in categories.items() if len(own) > max(FEW, min(rows / 2, MOST))}
+    if ids:
+        raise DataError(
+            f"{path}: text is learnt as categories that many rows share, but in {rows:,} rows there are "
+            f"{_some([f'{n:,} different texts in {name!r}' for name, n in ids.items()])}. Leave out names and identifiers "
+            f"with {_dropping(list(ids))}"
+        )
+
+
+def _dropping(names: Sequence[str]) -> str:
+    return _some([f"--drop {shlex.quote(name)}" for name in names], " ")
+
+
+def _some(texts: Sequence[str], between: str = ", ", most: int = 5) -> str:
+    return between.join([*texts[:most], *["..."] * (len(texts) > most)])
+
+
+def _as_in(others: int) -> str:
+    return f" (and in {_count(others, 'other row')})" if others else ""
+
+
+def _is_missing(cell: str) -> bool:
+    return not cell or (_is_nonfinite(cell) and math.isnan(float(cell)))
 
 
 def _as_floats(path: Path, x: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:

@@ -124,4 +124,4 @@ print("saved pictures/03_learning_curves.png and pictures/03_healthy.png")
 #   ten times smaller. Why?)
 # - Make a net that underfits. How small must it be on this problem?
 #
-# **Next:** `tinynet train --help`, and your own data.
+# **Next:** [04_comparing_optimizers.py](04_comparing_optimizers.py) asks which optimizer is best, and what can be said.

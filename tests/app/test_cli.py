@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -200,6 +201,79 @@ def test_rare_classes_are_trained_with_and_pointed_out(tinynet):
     assert "note: fewer than 5 examples of 'one[/]', 'two': too few to learn from and to judge by" in told
 
 
+def passengers(rows=80):
+    """A table with names, a column of two texts, one of two numbers, and a port that one row has alone."""
+    ports = ["Cobh" if i % 3 else "Cherbourg" for i in range(rows)]
+    ports[17] = "Belfast"
+    body = [(i, f"P. {i}", "mf"[i % 2], 10 + i % 50, ports[i], "yn"[i % 2]) for i in range(rows)]
+    write("ship.csv", [("id", "full name", "sex", "age", "port", "saved"), *body])
+    return ("ship.csv", "--drop", "id", "--drop", "full name", "--epochs", "12")
+
+
+def test_a_table_with_text(tinynet):
+    arguments = passengers()
+    told = tinynet("train", *arguments).stdout
+    assert (
+        "\ntext, as one input for each category: 'sex' (2), 'port' (3); numbers: 1\nleft out: 'id', 'full name'\n" in told
+    )
+    assert "ship: 80 examples, 6 inputs, 2 classes" in told
+    assert "note" not in told
+    assert "tinynet train ship.csv --drop id --drop 'full name' --epochs 12 --seed 1\n" in told
+    result = trained(tinynet, *arguments)
+    assert result["test"]["accuracy"] == 1
+    config = Run.open(result["run"]).config
+    assert config["drop"] == ["id", "full name"]
+    assert config["categories"] == {"sex": ["f", "m"], "port": ["Belfast", "Cherbourg", "Cobh"]}
+
+
+def test_names_in_a_table_are_refused_with_what_to_type(tinynet):
+    passengers()
+    told = tinynet("train", "ship.csv", status=2).stderr
+    assert told.endswith("Leave out names and identifiers with --drop 'full name'\n")
+
+
+def test_a_category_that_is_not_trained_with_is_pointed_out(tinynet):
+    arguments = passengers()
+    seeds = [seed for seed in range(20) if Experiment(Settings("ship.csv", drop=["id", "full name"], seed=seed)).unseen]
+    told = tinynet("train", *arguments, "--seed", str(seeds[0])).stdout
+    assert "'port' (2)" in told
+    note = "note: of 'port', no training example has 'Belfast': where others have it, all inputs for 'port' are 0\n"
+    assert told.count(note) == 1
+    assert len(seeds) < 20
+
+
+def test_categories_are_learnt_from_the_training_data_only(tinynet):
+    passengers()
+    fingerprints = set()
+    for seed in range(12):
+        experiment = Experiment(Settings("ship.csv", drop=["id", "full name"], seed=seed))
+        fingerprints.add(experiment.fingerprint())
+        d, (x, _) = experiment.dataset, experiment.train_data
+        assert set(x[:, d.numbers :].ravel()) == {0, 1}  # neither shifted nor scaled
+        assert x[:, d.numbers :].any(axis=0).all()
+        assert abs(x[:, : d.numbers].mean()) < 1e-9
+        others = np.concatenate([experiment.val_data[0], experiment.test_data[0]])
+        ports = others[:, d.numbers + 2 :].sum(axis=1)  # after the two of sex
+        assert (ports == 0).sum() == len(experiment.unseen)
+        assert experiment.unseen in ({}, {"port": ["Belfast"]})
+        assert d.x.shape[1] == experiment.model.layers[0].weight.shape[0]
+    assert len(fingerprints) == 1  # it is the same file
+
+
+def test_going_on_with_text_and_without_some_columns(tinynet):
+    run = Path(trained(tinynet, *passengers())["run"])
+    path = run / "run.json"
+    path.write_text(path.read_text().replace('"status": "finished"', '"status": "interrupted"'))
+    told = tinynet("train", "--resume", "latest").stdout
+    assert "left out: 'id', 'full name'\n" in told
+    assert "going on after step " in told
+
+
+def test_two_categories_are_no_plane_to_draw(tinynet):
+    write("two.csv", [("colour", "kind"), *(("rb"[i % 2], "pq"[i % 2]) for i in range(40))])
+    assert "boundary.png" not in files(trained(tinynet, "two.csv", "--epochs", "1")["run"])
+
+
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_a_tiny_file(tinynet, rows):
     write("tiny.csv", [("a", "y"), *((i, "pq"[i % 2]) for i in range(rows))])
@@ -246,6 +320,29 @@ def test_where_to_go_next(tinynet):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("root", ["my runs", "./runs"])
+def test_what_to_type_next_works_as_it_stands(tinynet, root):
+    told = tinynet("train", "moons", "--n", "60", "--epochs", "1", "--runs", root).stdout
+    commands = [shlex.split(line[26:])[1:] for line in told.split("Next:\n")[1].splitlines()]
+    where = ["--runs", "my runs"] if root == "my runs" else []
+    assert commands[:3] == [["report", "--open", *where], ["doctor", *where], ["runs", *where[1:]]]
+    assert commands[3] == ["train", "moons", "--n", "60", "--epochs", "1", "--runs", root, "--seed", "1"]
+    assert commands[4] == ["train", "spirals", "--hidden", "64,64", *where]
+    run = told.split("Saved in ")[1].split(":\n")[0]
+    assert tinynet("report", *commands[0][2:]).stdout.endswith(f"{run}/report.html\n")  # --open would need a browser
+    assert "-moons" in tinynet(*commands[2]).stdout
+    tinynet(*commands[3])
+    assert len(list(Path(root).glob("*/run.json"))) == 2
+
+
+def test_after_going_on_with_a_run_elsewhere_the_next_commands_look_there(tinynet):
+    result = trained(tinynet, "moons", "--n", "60", "--epochs", "1", "--runs", "elsewhere")
+    path = Path(result["run"], "run.json")
+    path.write_text(path.read_text().replace('"finished"', '"interrupted"'))
+    told = tinynet("train", "--resume", result["run"]).stdout
+    assert "tinynet doctor --runs elsewhere\n" in told
+
+
 def test_names_in_the_data_cannot_steer_the_terminal(tinynet):
     rows = [(i, ("a\x1b[2Jb", "[red]c")[i % 2]) for i in range(60)]
     write("x[bold].csv", [("a", "kind"), *rows])
@@ -279,8 +376,8 @@ def test_going_on_with_a_run(tinynet, broken_off, how):
 
 
 def test_going_on_takes_the_settings_of_the_run(tinynet, broken_off):
-    told = tinynet("train", "--resume", "latest", "--lr", "1", "--json", status=2).stderr
-    assert told == "Error: --resume goes on with the run's own settings: leave out lr\n"
+    told = tinynet("train", "--resume", "latest", "--lr", "1", "--batch-size", "8", "--json", status=2).stderr
+    assert told == "Error: --resume goes on with the run's own settings: leave out --lr, --batch-size\n"
     Path("runs").rename("elsewhere")
     assert (
         json.loads(tinynet("train", "--resume", "latest", "--runs", "elsewhere", "--json").stdout)["status"] == "finished"
@@ -328,6 +425,10 @@ MISTAKES = {
     "digits --n 5": "digits is real data: it has no number of examples and no noise to choose",
     "mine.csv --n 5": "mine.csv is a file: the number of examples and the noise",
     "mine.csv --target prize": "mine.csv: unknown column 'prize': did you mean 'price'? There are: a, price",
+    "mine.csv --drop b": "mine.csv: unknown column 'b'. There are: a, price",
+    "mine.csv --target a --drop a": "mine.csv: the column 'a' cannot be both dropped and the target",
+    "moons --drop x": "drop is for your own files; moons comes with its targets",
+    "mine.npz --drop x": "drop is for the columns of a table; leave out columns of mine.npz when you save it",
     "mine.csv --task sorting": "task must be auto, classification or regression, got 'sorting'",
     "moons --runs file/runs": "cannot make a run folder in 'file/runs': Not a directory",
     "moons --runs file": "cannot make a run folder in 'file': ",

@@ -169,6 +169,7 @@ def test_names_from_a_file_neither_leave_the_folder_nor_garble_the_screen(tinyne
         (["--on", "mons"], "unknown problem 'mons': did you mean 'moons'?"),
         (["--on", "mons"], "Of these, all, small, suite, toy2d are suites of several"),
         (["--baseline", "sdg"], "unknown baseline 'sdg': did you mean 'sgd'"),
+        (["--style", "papr"], "unknown style 'papr': did you mean 'paper'? There are: paper, slides"),
         (["--seeds", "1"], "seeds must be at least 2, got 1: one run cannot say what is chance"),
         (["--tuning-seeds", "0"], "tuning_seeds must be at least 1"),
         (["--steps", "0"], "steps must be at least 1, got 0"),

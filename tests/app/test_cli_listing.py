@@ -37,6 +37,8 @@ def names(tinynet, *arguments):
 
 def test_no_runs_yet(tinynet):
     assert tinynet("runs").stdout == "no runs in 'runs': make one with 'tinynet train'\n"
+    Path("empty").mkdir()
+    assert tinynet("runs", "empty").stdout == "no runs in 'empty': make one with 'tinynet train --runs empty'\n"
     assert json.loads(tinynet("runs", "--json").stdout) == []
 
 
@@ -170,6 +172,9 @@ def test_mistakes(four):
     Path("file").write_text("")
     told = four("runs", "file", status=2).stderr
     assert told == "Error: 'file' is not a folder: name the folder that holds the runs, such as runs\n"
+    told = four("runs", "two moons", status=2).stderr
+    look = "to list the runs with that in their name: tinynet runs --filter 'two moons'"
+    assert told == f"Error: there is no folder 'two moons'; {look}\n"
 
 
 # Terminals --------------------------------------------------------------------------------------------------------------

@@ -84,7 +84,10 @@ def test_of_one_second_the_higher_number_is_the_latest(tinynet):
         ("zzz", "no run in 'runs' is called 'zzz'. There are 20260100-120000-moons, 2"),
         ("", "no run in 'runs' is called ''. There are 2"),
         (".", "there is no run in '.': run.json is missing. There are 2"),
-        ("runs", "there is no run in 'runs': run.json is missing. There are 2"),
+        (
+            "runs",
+            "'runs' is a folder of runs, and one run is wanted: add its name, or 'latest'. There are 20260100-120000-m",
+        ),
         ("lost/moons", "no run in 'runs' is called 'lost/moons'"),
         ("x\0y", "no run in 'runs' is called 'x\\x00y'"),
     ],
@@ -114,7 +117,23 @@ def test_every_command_says_so_in_one_sentence(four, command):
     assert told.startswith("Error: no run in 'runs' is called 'moonz-wide': did you mean '20260101-120000-moons-wide'? ")
     assert len(told.splitlines()) == 1
     told = four(*words, "--runs", "none", status=2).stderr
-    assert told == "Error: there are no runs in 'none': make one with 'tinynet train', or say where they are with --runs\n"
+    make = "make one with 'tinynet train --runs none', or say where they are with --runs"
+    assert told == f"Error: there are no runs in 'none': {make}\n"
+
+
+def test_a_folder_of_runs_is_known_wherever_it_is(tinynet):
+    record("else where/sine")
+    for words in (["export", "--to", "csv"], ["train", "--resume"]):
+        told = tinynet(*words, "else where", status=2).stderr
+        assert told.startswith(
+            "Error: 'else where' is a folder of runs, and one run is wanted: add its name, or 'latest'. "
+        )
+    Path("empty").mkdir()
+    for command in ("report", "doctor"):
+        told = tinynet(command, "empty", status=2).stderr
+        assert (
+            told == "Error: 'empty' is neither a run nor a folder of runs: no run.json is in it, nor in the folders there\n"
+        )
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -142,8 +161,40 @@ def test_a_page_about_one_run(four):
 def test_a_page_about_several(four):
     assert four("report", "sine", "wide", "sine").stdout == "2 runs: runs/report.html\n"
     facts = json.loads(four("report", "sine", "wide", "-o", "both.html", "--json").stdout)
-    assert facts == {"report": "both.html", "runs": ["runs/20260102-120000-sine", "runs/20260101-120000-moons-wide"]}
+    both = ["runs/20260102-120000-sine", "runs/20260101-120000-moons-wide"]
+    assert facts == {"report": "both.html", "runs": both, "older": 0}
     assert Path("both.html").read_bytes() == Path("runs/report.html").read_bytes()
+
+
+def test_a_page_about_a_folder_of_runs(four):
+    assert four("report", "runs").stdout == "5 runs: runs/report.html\n"
+    assert Path("runs/report.html").read_text().count('"status":"finished"') == 5
+    facts = json.loads(four("report", "runs", "sine", "-o", "all.html", "--json").stdout)
+    assert [Path(run).name[16:] for run in facts["runs"]] == ["moons", "moons-wide", "sine", "Spirals-2", "Spirals-10"]
+    Path("runs/torn").mkdir()
+    Path("runs/torn/run.json").write_text("{")
+    told = four("report", "runs")
+    assert told.stdout == "5 runs: runs/report.html\n"
+    assert re.fullmatch(r"left out: runs/torn/run\.json is not readable JSON: [^\n]*\n", told.stderr)
+    assert four("report", "torn", status=2).stderr.startswith("Error: runs/torn/run.json is not readable JSON")
+
+
+def test_of_many_runs_the_latest_are_shown(tinynet, monkeypatch):
+    monkeypatch.setattr(which, "MOST_RUNS", 3)
+    for i, day in enumerate((5, 1, 4, 2, 3)):
+        record(f"many/run-{i}", started=f"2026-01-0{day}T12:00:00+00:00")
+    assert tinynet("report", "many").stdout == "3 runs (2 older ones are left out): many/report.html\n"
+    facts = json.loads(tinynet("report", "many", "--json").stdout)
+    assert (facts["runs"], facts["older"]) == (["many/run-4", "many/run-2", "many/run-0"], 2)
+    assert tinynet("doctor", "many").stdout.endswith("\n3 runs (2 older ones are left out); all about one of them: "
+                                                     "tinynet doctor many/run-4\n")  # fmt: skip
+
+
+def test_none_of_the_runs_can_be_read(tinynet):
+    for name in "ab":
+        Path("torn", name).mkdir(parents=True)
+        Path("torn", name, "run.json").write_text("{")
+    assert tinynet("report", "torn", status=2).stderr.endswith("\nError: none of the runs in 'torn' can be read\n")
 
 
 def test_the_page_is_opened(four, monkeypatch):
@@ -177,6 +228,20 @@ def test_the_doctor_says_what_is_wrong_and_by_its_exit_status(tinynet, monkeypat
     facts = json.loads(tinynet("doctor", "ill", "--json", status=1).stdout)
     assert facts["coverage"]["detected"] == ["nonfinite"]
     assert json.loads(tinynet("doctor", "well", "--json").stdout)["exit_code"] == 0
+
+
+def test_the_doctor_goes_through_a_folder_of_runs(tinynet):
+    record("runs/well")
+    record("my runs/ill", [0.5, float("nan")])
+    record("my runs/well")
+    told = tinynet("doctor", "my runs", status=1).stdout.split("\n\n")
+    assert told[0].startswith("my runs/ill\nx (finished, 10 updates): nonfinite detected")
+    assert "\ncritical nonfinite: " in told[0]
+    assert told[1].startswith("my runs/well\nx (finished, 10 updates): nothing detected")
+    assert told[2] == "2 runs; all about one of them: tinynet doctor 'my runs/ill'\n"
+    facts = json.loads(tinynet("doctor", "my runs", "--json", status=1).stdout)
+    assert [(each["folder"], each["exit_code"]) for each in facts] == [("my runs/ill", 1), ("my runs/well", 0)]
+    assert len(json.loads(tinynet("doctor", "runs", "--json").stdout)) == 1
 
 
 # export -----------------------------------------------------------------------------------------------------------------

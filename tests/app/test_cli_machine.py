@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 import tinynet.cli
 from tinynet import backend
 from tinynet.cli import machine, main
-from tinynet.cli.shared import THREADS
+from tinynet.cli.shared import THREADS, Command
 from tinynet.rules import RULES, Rule
 
 # The command as a whole ---------------------------------------------------------------------------------------------------
@@ -40,7 +41,52 @@ def test_the_version(tinynet):
 
 
 def test_an_unknown_command_suggests_the_nearest(tinynet):
-    assert "No such command 'trian'" in tinynet("trian", status=2).stderr
+    told = "Error: unknown command 'trian': did you mean 'train'? There are: check, compare, "
+    assert told in tinynet("trian", status=2).stderr
+    assert "Error: unknown command 'zzz'. There are: check, " in tinynet("zzz", status=2).stderr
+
+
+def test_data_are_no_command_but_can_be_trained_on(tinynet):
+    Path("my data.csv").write_text("")
+    assert "'moons' is no command, but something to train on: tinynet train moons\n" in tinynet("moons", status=2).stderr
+    assert tinynet("my data.csv", status=2).stderr.endswith(": tinynet train 'my data.csv'\n")
+    Path("a\x07").write_text("")
+    assert "\x07" not in tinynet("a\x07", status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("train --lrr 1", "'--lrr': did you mean '--lr'?"),
+        ("train --lrr=1", "'--lrr': did you mean '--lr'?"),
+        ("train moons -lr 0.1", "'-lr': did you mean '--lr'?"),
+        ("train --LR 0.1", "'--LR': did you mean '--lr'?"),
+        ("train --learning-rate 1", "'--learning-rate': did you mean '--lr'?"),
+        ("train --learning_rate 1", "'--learning_rate': did you mean '--lr'?"),
+        ("train --batch_size 8", "'--batch_size': did you mean '--batch-size'?"),
+        ("train --ptaience 3", "'--ptaience': did you mean '--patience'?"),
+        ("compare --styl paper", "'--styl': did you mean '--style'?"),
+        ("report --output x", "'--output': did you mean '--out'?"),
+        ("train --output x", "'--output'"),  # train has no such option
+        ("train --data my.csv", "'--data': write it without one, as in tinynet train DATA"),
+        ("train --dataset moons", "'--dataset': write it without one, as in tinynet train DATA"),
+        ("compare --optimizer adam", "'--optimizer': write it without one, as in tinynet compare OPTIMIZERS"),
+        ("runs --runs old", "'--runs': write it without one, as in tinynet runs ROOT"),
+        ("export --format csv", "'--format': did you mean '--to'?"),
+        ("train -z", "'-z'"),
+        ("doctor --jsn", "'--jsn': did you mean '--json'?"),
+        ("--versoin", "'--versoin': did you mean '--version'?"),
+        ("--lr 0.1 train", "'--lr': it goes after a command, as in tinynet train --lr"),
+    ],
+)
+def test_an_unknown_option_suggests_the_nearest(tinynet, words, told):
+    said = tinynet(*words.split(), status=2).stderr
+    assert said.startswith("Usage: tinynet ")
+    assert said.endswith(f"\nError: there is no option {told}\n")
+
+
+def test_every_command_suggests_options():
+    assert {type(command) for command in main.commands.values()} == {Command}
 
 
 def test_starting_loads_nothing_that_help_does_not_need():
@@ -211,4 +257,6 @@ def test_check_finds_a_wrong_rule_and_says_so(monkeypatch):
 def test_check_of_nothing_is_a_mistake():
     result = CliRunner().invoke(main, ["check", "no_such_function"])
     assert result.exit_code == 2
-    assert "no function of the table has 'no_such_function' in its name" in result.output
+    assert "no function of the table has 'no_such_function' in its name\n" in result.output
+    told = CliRunner().invoke(main, ["check", "softmx"]).output
+    assert told == "Error: no function of the table has 'softmx' in its name: did you mean 'softmax'?\n"

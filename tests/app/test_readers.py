@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinynet.readers import DataError, read_csv, read_npz
+from tinynet.readers import DataError, one_hot, read_csv, read_npz
 
 
 @pytest.fixture
@@ -147,6 +147,98 @@ def test_what_the_csv_module_writes_reads_back_exactly(tmp_path_factory, data):
     assert [read.classes[i] for i in read.y] == [label for _, label in rows]
 
 
+# Columns of text, and columns left out ---------------------------------------------------------------------------------
+
+CARS = "colour,doors,id,kind\nred,2,x1,sport\nblue,4,x2,family\n red ,2,x3,sport\nÉcru,4,x4,family\n"
+
+
+def test_text_becomes_a_column_per_category_after_the_numbers(table):
+    data = table(CARS, drop=["id"])
+    assert data.features == ["doors", "colour=blue", "colour=red", "colour=Écru"]  # sorted by code point
+    assert data.x.tolist() == [[2, 0, 1, 0], [4, 1, 0, 0], [2, 0, 1, 0], [4, 0, 0, 1]]
+    assert (data.categories, data.numbers, data.x.dtype) == ({"colour": ["blue", "red", "Écru"]}, 1, np.float64)
+    assert (data.classes, data.y.tolist()) == (["family", "sport"], [1, 0, 1, 0])
+
+
+def test_text_alone_and_several_columns_of_it(table):
+    data = table("a,b,y\nu,yes,1.5\nv,no,2.5\n")
+    assert data.features == ["a=u", "a=v", "b=no", "b=yes"]
+    assert (data.x.tolist(), data.numbers) == ([[1, 0, 0, 1], [0, 1, 1, 0]], 0)
+
+
+def test_categories_are_learnt_from_some_of_the_rows(table):
+    data = table("a,size,b,y\nu,1,s,1\nv,0,s,2\nw,3,t,1\nv,4,t,2\n")
+    learnt = data.with_categories_of(np.array([1, 3]))
+    assert learnt.categories == {"a": ["v"], "b": ["s", "t"]}
+    assert learnt.features == ["size", "a=v", "b=s", "b=t"]  # a number that is 0 in some rows stays
+    assert learnt.x.tolist() == [[1, 0, 1, 0], [0, 1, 1, 0], [3, 0, 0, 1], [4, 1, 0, 1]]
+    assert data.with_categories_of(np.array([1])).features == ["size", "a=v", "b=s"]
+    assert data.categories == {"a": ["u", "v", "w"], "b": ["s", "t"]}  # the data set itself is as it was
+
+
+def test_data_without_text_have_no_categories_to_learn(archive):
+    data = archive(x=np.zeros((3, 2)), y=np.array([0, 1, 0]))
+    assert data.with_categories_of(np.array([0, 1])) is data  # not even copied
+    assert (data.categories, data.numbers) == ({}, 2)
+
+
+@given(st.lists(st.sampled_from("abcde")), st.lists(st.sampled_from("abcde"), unique=True))
+def test_one_hot_marks_the_category_and_nothing_else(texts, categories):
+    table = one_hot(texts, categories)
+    assert table.shape == (len(texts), len(categories))
+    assert table.tolist() == [[float(text == category) for category in categories] for text in texts]
+
+
+def test_one_hot_agrees_with_scikit_learn():
+    encoders = pytest.importorskip("sklearn.preprocessing")
+    encoder = encoders.OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    known, new = [["red"], ["Écru"], ["blue"]], [["blue"], ["mauve"], ["red"], ["Écru"]]
+    expected = encoder.fit(known).transform(new)
+    names = sorted(text for (text,) in known)
+    assert list(encoder.categories_[0]) == names
+    assert one_hot([text for (text,) in new], names).tolist() == expected.tolist()
+
+
+def test_columns_left_out(table):
+    assert table(CARS, drop=["id", "colour"]).features == ["doors"]
+    assert table(CARS, "doors", drop="kind").features == ["colour=blue", "colour=red", "colour=Écru", "id=x1", "id=x2",
+                                                          "id=x3", "id=x4"]  # fmt: skip
+    assert table("a,b,c,y\n1,,nan,3\n2,x,1,4\n", drop=["b", "c"]).x.tolist() == [[1], [2]]  # whatever they hold
+    assert table("a,b,y\n1,5,p\n2,6,p\n", drop=["y"]).classes == ["5", "6"]  # the last column that is left
+
+
+def test_columns_that_cannot_be_left_out(table):
+    with refused("table.csv: unknown column 'di': did you mean 'id'? There are: colour, doors, id, kind"):
+        table(CARS, drop=["di"])
+    with refused("table.csv: the column 'doors' cannot be both dropped and the target"):
+        table(CARS, "doors", drop=["doors"])
+    with refused("table.csv has only the column 'kind': there are no inputs to learn from"):
+        table(CARS, drop=["colour", "doors", "id"])
+    with refused("table.csv has no column left: there are no inputs to learn from"):
+        table("a,y\n1,p\n", drop=["a", "y"])
+
+
+def words(count, rows):
+    """A table of so many rows in which the column 'full name' has so many different texts."""
+    return "full name,a,ticket,y\n" + "".join(f"n{i % count},{i},t{i % count},{i % 2}\n" for i in range(rows))
+
+
+@pytest.mark.parametrize(("count", "rows"), [(11, 20), (30, 30), (51, 100), (1001, 3000)])
+def test_names_and_identifiers_are_no_categories(table, count, rows):
+    with refused(
+        f"table.csv: text is learnt as categories that many rows share, but in {rows:,} rows there are {count:,} different "
+        f"texts in 'full name', {count:,} different texts in 'ticket'. Leave out names and identifiers with "
+        "--drop 'full name' --drop ticket"
+    ):
+        table(words(count, rows))
+    assert table(words(count, rows), drop=["full name", "ticket"]).features == ["a"]
+
+
+@pytest.mark.parametrize(("count", "rows"), [(10, 10), (10, 20), (11, 22), (50, 100), (1000, 2000)])
+def test_categories_that_enough_rows_share(table, count, rows):
+    assert table(words(count, rows)).x.shape == (rows, 1 + 2 * count)
+
+
 # CSV that is refused --------------------------------------------------------------------------------------------------
 
 
@@ -204,17 +296,42 @@ def test_two_columns_of_one_name(table):
     ("cell", "what"),
     [
         ("tall", "'tall' is not a finite number"),
-        ("nan", "'nan' is not a finite number"),
+        ("NA", "'NA' is not a finite number"),
         ("-inf", "'-inf' is not a finite number"),
         ("1_000", "'1_000' is not a finite number"),
-        ("  ", "is empty"),
-        ("", "is empty"),
+        ("12 %", "'12 %' is not a finite number"),
         ('"1,5"', "'1,5' is not a finite number (write 1.5)"),
     ],
 )
-def test_a_cell_that_is_no_number(table, cell, what):
-    with refused(f"table.csv, line 3, column 'b': {what}. Inputs must be numbers: encode or drop the column"):
-        table(f"a,b,y\n1,2,p\n1,{cell},q\n")
+def test_a_cell_that_is_no_number_among_numbers(table, cell, what):
+    throughout = "A column is of numbers or of text throughout: put it right, or leave it out with --drop 'b c'"
+    with refused(f"table.csv, line 3, column 'b c': {what}, while line 2 holds a number. {throughout}"):
+        table(f"a,b c,y\n1,2,p\n1,{cell},q\n")
+    with refused(f"table.csv, line 2, column 'b c': {what}, while line 3 holds a number. {throughout}"):
+        table(f"a,b c,y\n1,{cell},p\n1,2,q\n")
+
+
+@pytest.mark.parametrize("cell", ['"1,5"', "1_000", "+12%", "INF", "01.02.2026"])
+def test_what_is_meant_as_a_number_is_never_taken_for_text(table, cell):
+    with refused("table.csv, line 2, column 'b': '" + cell.strip('"') + "' is not a finite number"):
+        table(f"a,b,y\n1,{cell},p\n1,{cell},q\n")
+
+
+@pytest.mark.parametrize("cell", ["", "  ", "nan", "NaN"])
+def test_missing_values(table, cell):
+    with refused(
+        "table.csv: a value is missing in line 3, column 'b' (and in 1 other row), line 4, column 'c'. "
+        "Fill in what is missing, leave out the row, or leave out the column with --drop b --drop c"
+    ):
+        table(f"a,b,c,y\n1,2,red,p\n1,{cell},blue,q\n1,{cell},{cell},q\n")
+    with refused("a value is missing in line 3, column 'colour'. Fill in"):
+        table(f"colour,y\nred,1\n{cell},2\n")
+
+
+def test_of_many_columns_with_missing_values_five_are_named(table):
+    columns = [f"c{i}" for i in range(7)]
+    with refused("line 2, column 'c4', .... Fill in"):
+        table(",".join([*columns, "y"]) + "\n" + ",".join(["", *[""] * 6, "1"]) + "\n")
 
 
 def test_a_number_too_large_for_the_default_dtype(table):

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tinynet.cli.shared import Mistake, json_option, new_console, plain, print_json, say, shown, user_errors
+from tinynet.cli.shared import Command, Mistake, json_option, new_console, plain, print_json, say, shown, user_errors
+from tinynet.naming import lookup
 
 if TYPE_CHECKING:
     from tinynet.comparison.results import Comparison
 
 FILE, PAGE, UNFINISHED = "comparison.json", "comparison.html", "unfinished.jsonl"
+STYLES = ("paper", "slides")
 MOST = 6  # pictures that are named one by one
 SEEDS = 12  # with which any two of 14 optimizers can be told apart
 REDRAWING = ("path", "out", "style", "as_json")  # what --from goes with
@@ -38,7 +40,7 @@ def _rates(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
         raise click.BadParameter(f"{value!r} is not lo:hi:n, such as 1e-4:1:9, or rates such as 0.01,0.1") from None
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("optimizers", metavar="[OPTIMIZER]...", nargs=-1)
 @click.option(
     "--on", multiple=True, default=("moons",), help="problems and suites (toy2d, small, all), several --on  [moons]"
@@ -55,10 +57,7 @@ def _rates(_: Any, __: Any, value: str | None) -> tuple[float, ...] | None:
 @click.option("-o", "--out", metavar="FOLDER", help="where to write  [comparisons/ and the problem's name]")
 @click.option("--from", "path", metavar="FILE", help="draw and print a saved comparison again, without running anything")
 @click.option(
-    "--style",
-    type=click.Choice(["paper", "slides"]),
-    default="paper",
-    help="of the pictures; slides have names of their own  [paper]",
+    "--style", default="paper", help="of the pictures: paper, or slides, whose files have names of their own  [paper]"
 )
 @json_option
 @user_errors
@@ -79,6 +78,7 @@ def compare(optimizers: Sequence[str], on: Sequence[str], path: str | None, out:
       tinynet compare --on toy2d --seeds 20 --jobs 2
       tinynet compare --from comparisons/moons/comparison.json --style slides
     """
+    lookup("style", style, dict.fromkeys(STYLES))
     if path is not None:
         _nothing_else_given()
         comparison = _loaded(Path(path))

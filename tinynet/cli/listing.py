@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +17,19 @@ import click
 
 from monitor import Run, store
 from monitor.metrics import direction
-from tinynet.cli.shared import json_option, new_console, plain, print_json, say, user_errors
-from tinynet.cli.which import folders_of_runs
+from tinynet.cli.shared import (
+    ROOT,
+    Command,
+    Mistake,
+    json_option,
+    new_console,
+    plain,
+    print_json,
+    program,
+    say,
+    user_errors,
+)
+from tinynet.cli.which import folders_of_runs, in_root
 from tinynet.naming import lookup
 
 if TYPE_CHECKING:
@@ -41,8 +53,8 @@ LONG_NAME = 32  # longer names are broken over several lines where the terminal 
 OURS = b'{"v":1,"k":"'  # how the Recorder begins a line; lines that begin otherwise are all parsed
 
 
-@click.command()
-@click.argument("root", default="runs")
+@click.command(cls=Command)
+@click.argument("root", default=ROOT)
 @click.option("--sort", default="started", metavar="COLUMN", help=f"by one of {', '.join(COLUMNS)}  [started]")
 @click.option("--reverse", is_flag=True, help="the largest first; what has no value stays last")
 @click.option(
@@ -69,14 +81,18 @@ def runs(root: str, sort: str, reverse: bool, filters: Sequence[str], as_json: b
       tinynet runs --filter moons --filter status=finished --sort test --reverse
     """
     sort, wanted = _column(sort), _wanted(filters)
+    if root != ROOT and not os.path.exists(root):
+        again = f"{program()} runs --filter {shlex.quote(root)}"
+        raise Mistake(f"there is no folder {root!r}; to list the runs with that in their name: {again}")
     rows = [row for folder in folders_of_runs(root) if wanted(row := read_row(folder))]
     rows = in_order(rows, sort, reverse)
     if as_json:
         return print_json(rows)
     if not rows:
         some = any(Path(root).glob("*/run.json"))
-        return say(f"no run in {plain(repr(root))} is what --filter asks for" if some
-                   else f"no runs in {plain(repr(root))}: make one with 'tinynet train'", markup=False)  # fmt: skip
+        here, make = plain(repr(root)), plain(f"{program()} train{in_root(root)}")
+        told = f"no run in {here} is what --filter asks for" if some else f"no runs in {here}: make one with '{make}'"
+        return say(told, markup=False)
     return _print(rows, sort)
 
 

@@ -15,12 +15,23 @@ import numpy as np
 
 import tinynet
 from tinynet import backend
-from tinynet.cli.shared import THREADS, json_option, new_console, print_json, program, say, shown, user_errors
+from tinynet.cli.shared import (
+    THREADS,
+    Command,
+    did_you_mean,
+    json_option,
+    new_console,
+    print_json,
+    program,
+    say,
+    shown,
+    user_errors,
+)
 
 PACKAGES = ("matplotlib", "safetensors", "rich", "click", "threadpoolctl")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("match", default="")
 @click.option("--order", type=click.IntRange(1, 3), default=2, help="check derivatives up to this order  [2]")
 @json_option
@@ -37,7 +48,8 @@ def check(match: str, order: int, as_json: bool) -> None:
       tinynet check
       tinynet check linalg --order 3
     """
-    from tinynet.check import check_table
+    from tinynet.check import check_table, functions
+    from tinynet.messages import name_of
 
     verdicts = []
     for verdict in check_table(order, match):
@@ -48,7 +60,8 @@ def check(match: str, order: int, as_json: bool) -> None:
             say(f"{shown(verdict.name):<22} {count}  order {order}  {result}")
     wrong = [v.name for v in verdicts if v.error is not None]
     if not verdicts:
-        raise ValueError(f"no function of the table has {match!r} in its name")
+        names = [name_of(function) for function, _ in functions()]
+        raise ValueError(f"no function of the table has {match!r} in its name{did_you_mean(match, names)}")
     if as_json:
         print_json({"functions": len(verdicts), "wrong": wrong, "order": order, "numpy": np.__version__})
     else:
@@ -57,7 +70,7 @@ def check(match: str, order: int, as_json: bool) -> None:
     sys.exit(1 if wrong else 0)
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 @user_errors
 def env(as_json: bool) -> None:

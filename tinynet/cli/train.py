@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from monitor import Checkpoint, EarlyStopping, Progress, Recorder, Run, load_che
 from monitor.doctor import Doctor, Report, diagnose
 from monitor.metrics import classification_report, confusion_matrix
 from tinynet.cli.shared import (
+    Command,
     Mistake,
     json_option,
     new_console,
@@ -25,10 +27,11 @@ from tinynet.cli.shared import (
     print_json,
     program,
     say,
+    say_detected,
     shown,
     user_errors,
 )
-from tinynet.cli.which import find_run
+from tinynet.cli.which import find_run, in_root
 from tinynet.experiment import OPTIMIZERS, RARE, SCHEDULES, Experiment, Settings
 from tinynet.layers import ACTIVATIONS
 
@@ -46,10 +49,13 @@ def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
         raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 64,64") from None
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("data", default="digits")
 @click.option("--target", help="what to predict: a column (CSV) or an array (NPZ)  [the last column; y]")
 @click.option("--task", default="auto", help="classification or regression, for your own file  [auto]")
+@click.option(
+    "--drop", metavar="COLUMN", multiple=True, help="leave out a column of your CSV, such as names; may be repeated"
+)
 @click.option("--n", type=int, help="number of examples, for generated data")
 @click.option("--noise", type=float, help="noise, for generated data")
 @click.option(
@@ -90,14 +96,14 @@ def train(root: str, as_json: bool, patience: int | None, watch: int | None, res
 
 
     DATA is a real data set (digits, iris), a generated one (moons, circles, blobs, spirals, xor, checkerboard, sine), or
-    the path of your own CSV or NPZ file.
+    the path of your own CSV or NPZ file. A column of text in a CSV becomes one input for each of its categories.
 
     \b
     Examples:
       tinynet train
       tinynet train spirals --optimizer sgd --momentum 0.9 --hidden 64,64
       tinynet train sine --activation tanh
-      tinynet train houses.csv --target price
+      tinynet train houses.csv --target price --drop address
       tinynet train --resume latest
     """
     if resume is not None:
@@ -158,8 +164,9 @@ def _patient_console() -> Console:
 def _resumed(folder: Path) -> tuple[Experiment, int | None, int | None, dict[str, Any], Recorder]:
     """What is needed to go on with a run: its experiment made anew, patience, watch, last checkpoint, and recorder."""
     context = click.get_current_context()
-    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    if other := sorted(set(given) - {"resume", "root", "as_json"}):
+    given = [p for p in context.command.params if context.get_parameter_source(str(p.name)) is ParameterSource.COMMANDLINE]
+    other = [p.opts[0] for p in given if p.name not in ("resume", "root", "as_json")]
+    if other:
         raise Mistake(f"--resume goes on with the run's own settings: leave out {', '.join(other)}")
     run = Run.open(folder)
     if run.status == "finished":
@@ -188,6 +195,8 @@ def _introduce(experiment: Experiment, checkpoint: dict[str, Any] | None) -> Non
         f"[bold]{shown(d.name)}[/]: {len(d.x):,} examples, {d.x.shape[1]} inputs, {kind}; "
         f"{train} to train, {validate} to validate, {test} to test"
     )
+    for text in _about_columns(experiment):
+        say(text)
     if experiment.rare:
         names = ", ".join(map(repr, experiment.rare[:5])) + ", ..." * (len(experiment.rare) > 5)
         say(f"[bold]note[/]: fewer than {RARE} examples of {shown(names)}: too few to learn from and to judge by")
@@ -200,6 +209,20 @@ def _introduce(experiment: Experiment, checkpoint: dict[str, Any] | None) -> Non
     )
     if checkpoint is not None:
         say(f"going on after step {checkpoint['step']:,} (epoch {checkpoint['epoch']} is complete)\n")
+
+
+def _about_columns(experiment: Experiment) -> Iterator[str]:
+    """What became of the columns of a table that are no numbers."""
+    d = experiment.dataset
+    if d.categories:
+        texts = [f"{name!r} ({len(own)})" for name, own in d.categories.items()]
+        yield shown(f"text, as one input for each category: {', '.join(texts)}; numbers: {d.numbers}")
+    if experiment.settings.drop:
+        yield shown(f"left out: {', '.join(map(repr, experiment.settings.drop))}")
+    for name, new in experiment.unseen.items():
+        some = ", ".join(map(repr, new[:5])) + ", ..." * (len(new) > 5)
+        told = f"of {name!r}, no training example has {some}: where others have it, all inputs for {name!r} are 0"
+        yield f"[bold]note[/]: {shown(told)}"
 
 
 def _report(experiment: Experiment, scores: dict[str, Any]) -> None:
@@ -235,11 +258,9 @@ def _confusion_table(counts: np.ndarray, names: list[str]) -> Table:
 
 
 def _say_detected(report: Report) -> None:
-    """What the doctor detected, one line each."""
+    """What the doctor detected, if anything."""
     say()
-    for found in report.detected:
-        colour = "yellow" if found.severity in ("info", "warning") else "red"
-        say(f"[{colour}]{found.severity}[/] {found.id}: {shown(found.message)}")
+    say_detected(report)
     if not report.detected:
         asked, open_ones = len(report.findings), len(report.coverage["not_checked"])
         say(f"doctor: nothing detected ({asked - open_ones} of {asked} questions checked)")
@@ -254,12 +275,13 @@ def _where_next(folder: Path, pictures: list[Path]) -> None:
     say(f"\nSaved in [bold]{shown(folder)}[/]:")
     say(f"  run.json, events.jsonl, checkpoints/, {', '.join(p.name for p in pictures)}")
     say("Next:")
+    there = plain(in_root(folder.parent))
     for what, command in (
-        ("this run as a page", "tinynet report --open"),
-        ("what was checked in it", "tinynet doctor"),
-        ("all runs so far", "tinynet runs"),
+        ("this run as a page", f"tinynet report --open{there}"),
+        ("what was checked in it", f"tinynet doctor{there}"),
+        ("all runs so far", f"tinynet runs{there.replace(' --runs', '')}"),
         *([("the same, another seed", again)] if (again := _again()) else []),
-        ("another problem", "tinynet train spirals --hidden 64,64"),
+        ("another problem", f"tinynet train spirals --hidden 64,64{there}"),
     ):
         say(f"  {what:<23} {command.replace('tinynet', program(), 1)}", markup=False)
 
@@ -276,6 +298,8 @@ def _again() -> str | None:
             continue
         if isinstance(parameter, click.Argument):
             words.append(value)
+        elif parameter.multiple:
+            words += [word for each in value for word in (parameter.opts[0], each)]
         else:
             words += [parameter.opts[0], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return plain(shlex.join([*words, "--seed", str(context.params["seed"] + 1)]))

@@ -1,19 +1,24 @@
-"""Which run is meant: a folder, "latest", or the name of a run or as much of it as no other run has."""
+"""Which run is meant: a folder, "latest", or the name of a run or as much of it as no other run has.
+
+Where a command takes several, also a folder of runs, of which the latest are meant.
+"""
 
 from __future__ import annotations
 
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from monitor import store
-from tinynet.cli.shared import Mistake
+from tinynet.cli.shared import ROOT, Mistake, program
 
 LATEST = "latest"
 LISTED = 5  # runs named in an error
+MOST_RUNS = 20  # of a folder of runs, the latest
 STAMP = re.compile(r"^\d{8}-\d{6}-")  # 20261121-143000-moons was given the name moons
 
 
@@ -33,14 +38,33 @@ def find_run(text: str, root: str, or_folder_of_runs: bool = False) -> Path:
     runs = folders_of_runs(root)
     if or_folder_of_runs and os.path.isdir(text) and (folders_of_runs(text) or not _fitting(name, runs)):
         return Path(text)
+    if inside := folders_of_runs(text) if os.path.isdir(text) and not _fitting(name, runs) else []:
+        raise Mistake(f"{text!r} is a folder of runs, and one run is wanted: add its name, or {LATEST!r}. {_list(inside)}")
     if not runs:
-        raise Mistake(f"there are no runs in {root!r}: make one with 'tinynet train', or say where they are with --runs")
+        make = f"{program()} train{in_root(root)}"
+        raise Mistake(f"there are no runs in {root!r}: make one with '{make}', or say where they are with --runs")
     if name == LATEST:
         return max(runs, key=_began)
     found = _fitting(name, runs)
     if len(found) == 1:
         return found[0]
     raise Mistake(_several(text, found) if found else _none(text, root, runs))
+
+
+def find_runs(text: str, root: str) -> tuple[list[Path], int]:
+    """The run that `text` means, or of a folder of runs the MOST_RUNS latest, oldest first; and how many there are."""
+    folder = find_run(text, root, or_folder_of_runs=True)
+    if is_run(folder):
+        return [folder], 1
+    runs = sorted(folders_of_runs(str(folder)), key=_began)
+    if not runs:
+        raise Mistake(f"{text!r} is neither a run nor a folder of runs: no run.json is in it, nor in the folders there")
+    return runs[-MOST_RUNS:], len(runs)
+
+
+def in_root(root: str | os.PathLike) -> str:
+    """The option that a command needs for the runs in this folder: none, if that is where it looks anyway."""
+    return "" if os.fspath(root) == ROOT else f" --runs {shlex.quote(os.fspath(root))}"
 
 
 def is_run(path: str | Path) -> bool:

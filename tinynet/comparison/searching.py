@@ -26,7 +26,8 @@ from tinynet.naming import lookup
 
 USUAL = "usual settings"  # the baseline
 METRICS = {"loss": "validation loss", "error": "validation error"}
-SEARCHABLE = {f.name for f in fields(Settings)} - {"data", "n", "noise", "target", "task", "seed", "device", "epochs"}
+FIXED = {"data", "n", "noise", "target", "task", "drop", "seed", "device", "epochs"}
+SEARCHABLE = {f.name for f in fields(Settings)} - FIXED
 
 
 @dataclass(frozen=True)
