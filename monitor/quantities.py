@@ -6,10 +6,8 @@ at once. So every class here says first which `numbers()` it has, and afterwards
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,42 +21,43 @@ ROUNDING = 2.0**-19  # of a loss computed in float32: some 16 units of its last 
 
 
 class Weights:
-    """A parameter before a step, its gradient, and how far the step moved it."""
+    """The parameters of a layer before a step, their gradients, and how far the step moved them."""
 
-    def __init__(self, parameter: Any):
-        self.parameter = parameter
-        self.gradient: Any = None
-        self.update: Any = None  # w before - w after, in the place of the copy; None if its shape has changed
-        self._before: Any = None  # the same array in every step
-        self._now: Any = None
+    def __init__(self, parameters: list[Any]):
+        self.parameters = parameters
+        self.gradients: list[Any] = []  # None where there is none
+        self.updates: list[Any] = []  # w before - w after, in the place of the copy; None if the shape has changed
+        self._before: list[Any] = [None] * len(parameters)  # copies; the same arrays in every step
+        self._now: list[Any] = []
+        self._sums: list[Any] = []
 
     def remember(self) -> None:
-        """To be called before the step. The norm is taken at once, while the copy is in the processor's cache."""
-        self._before = copied(plain(self.parameter), self._before)
-        self._square_sum = square_sum(self._before)
+        """To be called before the step. The squares are summed at once, while the copies are in the processor's cache."""
+        self._before = [copied(plain(p), copy) for p, copy in zip(self.parameters, self._before, strict=True)]
+        self._sums = [square_sum(copy) for copy in self._before]
 
     def numbers(self) -> list[Any]:
-        """Sums of squares: of the parameter before the step, and if they are there of its gradient and its update."""
-        self._now, self.gradient, self.update = plain(self.parameter), plain(self.parameter.grad), None
-        sums = [self._square_sum]
-        if self.gradient is not None:
-            sums.append(square_sum(self.gradient))
-        if self._before.shape == self._now.shape:
-            self._before -= self._now
-            self.update = self._before
-            sums.append(square_sum(self.update))
-        return sums
+        """Sums of squares: of the parameters before the step, and of the gradients and updates that are there."""
+        self._now = [plain(parameter) for parameter in self.parameters]
+        self.gradients = [plain(parameter.grad) for parameter in self.parameters]
+        self.updates = [_moved(copy, now) for copy, now in zip(self._before, self._now, strict=True)]
+        return self._sums + [square_sum(array) for array in (*self.gradients, *self.updates) if array is not None]
 
     def forget(self) -> None:
-        """The step has ended: hold no array of it but the copy, which the next one is put into."""
-        self.gradient = self.update = self._now = None
+        """The step has ended: hold no array of it but the copies, which the next one is put into."""
+        self.gradients, self.updates, self._now = [], [], []
 
-    def norms(self, numbers: Iterator[float]) -> tuple[float, float | None, float | None]:
-        """||w||, ||g||, ||update|| from what `numbers` gave, now on the host."""
-        before = (self._before,) if self.update is None else (self._now, self.update)
-        weight = _norm(next(numbers), *before)
-        gradient = None if self.gradient is None else _norm(next(numbers), self.gradient)
-        return weight, gradient, None if self.update is None else _norm(next(numbers), self.update)
+    def norms(self, numbers: Iterator[float]) -> list[float | None]:
+        """||g||, ||w|| and ||w after - w|| / ||w|| from what `numbers` gave, now on the host."""
+        gradients = [gradient for gradient in self.gradients if gradient is not None]
+        updates = [update for update in self.updates if update is not None]
+        weight = _norm(numbers, len(self._sums), self._weights_before)
+        gradient, update = _norm(numbers, len(gradients), lambda: gradients), _norm(numbers, len(updates), lambda: updates)
+        return [gradient, weight, update / weight if update is not None and weight else None]
+
+    def _weights_before(self) -> list[Any]:
+        found = zip(self._before, self._now, self.updates, strict=True)
+        return [copy if update is None else now + update for copy, now, update in found]
 
 
 class Outputs:
@@ -76,7 +75,7 @@ class Outputs:
 
     def see(self, output: Any) -> None:
         """Take note of the output of one forward pass."""
-        x = plain(output[0] if isinstance(output, tuple | list) and output else output)
+        x = plain(output[0] if isinstance(output, (tuple, list)) and output else output)
         if x is None or not x.shape or 0 in x.shape:
             return
         self.sizes.append(math.prod(x.shape))
@@ -116,31 +115,39 @@ def _alive(x: Any) -> Any:
     """For every unit of an output, whether it is not zero on some row."""
     if len(x.shape) >= 4:
         return x.reshape(*x.shape[:2], -1).any(2).any(0)
-    return x.reshape(-1, x.shape[-1] if len(x.shape) > 1 else 1).any(0)
+    rows = x.reshape(-1, x.shape[-1] if len(x.shape) > 1 else 1)
+    flags = rows[:1].any(0)  # nearly always enough where no ReLU was; on a device one would have to wait to know that
+    return flags if type(x) is np.ndarray and flags.all() else rows.any(0)
 
 
 def _count(flags: Any) -> Any:
     return np.count_nonzero(flags) if type(flags) is np.ndarray else flags.sum()  # on a device the count stays there
 
 
-def _norm(total: float, *arrays: Any) -> float:
-    """The norm of an array, or of the sum of several, whose sum of squares is known, unless that lost digits in float32.
+def _norm(numbers: Iterator[float], count: int, arrays: Callable[[], list[Any]]) -> float | None:
+    """The norm of some arrays together, whose sums of squares come next, unless these lost digits in float32.
 
-    Then it is computed anew from numbers up to 1, at the price of more copies from a GPU.
+    Then it is computed anew from numbers up to 1, at the price of more copies from a GPU. None if there are no arrays.
     """
+    total = sum([next(numbers) for _ in range(count)])
     if SAFE[0] < total < SAFE[1]:
         return math.sqrt(total)
-    array = functools.reduce(operator.add, arrays)
+    return math.hypot(*map(_scaled_norm, arrays())) if count else None
+
+
+def _scaled_norm(array: Any) -> float:
     largest = float(abs(array).max()) if 0 not in array.shape else 0.0
     if largest == 0 or not math.isfinite(largest):
         return largest
     return largest * math.sqrt(float(square_sum(array / largest)))
 
 
-def together(norms: Iterable[float | None]) -> float | None:
-    """The norm of several arrays from the norms of each, None if there is none."""
-    known = [norm for norm in norms if norm is not None]
-    return math.hypot(*known) if known else None
+def _moved(before: Any, now: Any) -> Any:
+    """Minus the update, in the place of the array before it; None if they differ in shape."""
+    if before.shape != now.shape:
+        return None
+    before -= now
+    return before
 
 
 def one_number(name: str, loss: Any) -> Any:

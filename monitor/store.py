@@ -51,8 +51,8 @@ def encode(value: Any) -> Any:
         return value
     if isinstance(value, dict):
         return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in value]
+    if isinstance(value, list | tuple):  # of numbers, nearly always
+        return [item if type(item) is float and math.isfinite(item) else encode(item) for item in value]
     if isinstance(value, str | bool | int):
         return value
     if hasattr(value, "tolist") and type(plain := value.tolist()) is not kind:

@@ -15,20 +15,19 @@ and so it is measured less often.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from monitor.arrays import copied, numbers_on_host, on_host, plain
 from monitor.histograms import Histogram
-from monitor.quantities import QUANTITIES, Outputs, Weights, one_number, rho_of, together
+from monitor.quantities import QUANTITIES, Outputs, Weights, one_number, rho_of
 from monitor.undisturbed import Undisturbed
 
 BOUNDS = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}  # activations that saturate, and the values that they approach
 FIRST = 60  # watched steps on all of which rho is measured: from fewer, the doctor cannot tell gradients never cleared
-NO_WEIGHTS, NO_OUTPUTS = (None,) * 3, (None,) * 4  # of a layer that has none
 
 
 class Watcher:
@@ -77,9 +76,14 @@ class Watcher:
         owners = [name.rpartition(".")[0] for name, _ in self._parameters]
         self.layers = _layers(model, owners)  # (name, module)
         self._names = [name or type(module).__name__ for name, module in self.layers]
-        self._own = [[i for i, owner in enumerate(owners) if owner == name] for name, _ in self.layers]  # parameters
-        self._weights = [Weights(parameter) for _, parameter in self._parameters]
-        self._outputs = {id(module): Outputs(_bounds(module)) for _, module in self.layers}
+        owned = [[p for (_, p), owner in zip(self._parameters, owners, strict=True) if owner == n] for n, _ in self.layers]
+        self._weights = [Weights(parameters) for parameters in owned]
+        self._outputs = [Outputs(_bounds(module)) for _, module in self.layers]
+        self._seen: dict[
+            int, Outputs
+        ] = {}  # by the id of the module; one that is there twice has them under its first name
+        for (_, module), seen in zip(self.layers, self._outputs, strict=True):
+            self._seen.setdefault(id(module), seen)
         self._step: int | None = None  # the step that is being watched
         self._gradients: list[Any] | None = None  # as they were before they were clipped
         self._undisturbed = Undisturbed(model)
@@ -113,30 +117,31 @@ class Watcher:
             return
         self._step = step
         self._chance = self._undisturbed.chance() if self.wants_rho(step) else None
-        with np.errstate(all="ignore"):  # an overflow is what we are here to tell
-            for weights in self._weights:
-                weights.remember()
-        for seen in self._outputs.values():
+        for weights, seen in zip(self._weights, self._outputs, strict=True):
+            weights.remember()
             seen.forget()
         if outputs:
-            modules = {id(module): module for _, module in self.layers}.values()
-            self._unhook = [_hook(module, partial(self._look, id(module))) for module in modules]
+            self._unhook = [
+                _hook(module, seen.see)
+                for (_, module), seen in zip(self.layers, self._outputs, strict=True)
+                if self._seen[id(module)] is seen
+            ]
 
     def see(self, answers: Iterable[tuple[Any, Any]]) -> None:
         """Take note of what the `layers` answered in this step, (module, output) for each, where hooks do not."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # an overflow is what we are here to tell
             for module, output in answers if self._step is not None else ():
-                if id(module) in self._outputs:
-                    self._outputs[id(module)].see(output)
-
-    def _look(self, module: int, output: Any) -> None:
-        with np.errstate(all="ignore"):
-            self._outputs[module].see(output)
+                if id(module) in self._seen:
+                    self._seen[id(module)].see(output)
 
     def gradients(self) -> None:
         """If gradients are clipped: call it before that, so that rho is measured with the gradients of the loss."""
         if self._chance is not None:
-            self._gradients = [None if (g := plain(p.grad)) is None else copied(g, None) for _, p in self._parameters]
+            self._gradients = [
+                None if (gradient := plain(p.grad)) is None else copied(gradient, None)
+                for weights in self._weights
+                for p in weights.parameters
+            ]
 
     def end(self, step: int, loss: Any = None, again: Callable[[], Any] | None = None) -> None:
         """Call after the update, while the gradients are still there.
@@ -189,32 +194,26 @@ class Watcher:
 
     def _measure(self, loss: Any, after: Any) -> tuple[dict[str, list], float | None, float | None]:
         """The data of the layer event, the norm of all gradients, and rho."""
-        wanted = [number for weights in self._weights for number in weights.numbers()]
-        wanted += [number for seen in self._outputs.values() for number in seen.numbers()]
+        watched = list(zip(self._weights, self._outputs, strict=True))
+        wanted = [number for weights, seen in watched for number in (*weights.numbers(), *seen.numbers())]
         of_rho = [] if loss is None or after is None else self._parts_of_rho(loss, after)
         numbers = numbers_on_host(wanted + of_rho)
-        norms = [weights.norms(numbers) for weights in self._weights]
-        answered = {module: seen.statistics(numbers) for module, seen in self._outputs.items()}
-        rows = []
-        for (_, module), own in zip(self.layers, self._own, strict=True):
-            weight, gradient, update = (
-                (together(of) for of in zip(*[norms[i] for i in own], strict=True)) if own else NO_WEIGHTS
-            )
-            ratio = update / weight if update is not None and weight else None
-            rows.append([gradient, weight, ratio, *answered.pop(id(module), NO_OUTPUTS)])  # under its first name
+        rows = [(*weights.norms(numbers), *seen.statistics(numbers)) for weights, seen in watched]
         columns = dict(zip(QUANTITIES, map(list, zip(*rows, strict=True)), strict=True))
+        norms = [norm for norm in columns["grad_norm"] if norm is not None]
         rho = rho_of(*numbers) if of_rho else None
-        return {"names": self._names, **columns}, together([gradient for _, gradient, _ in norms]), rho
+        return {"names": self._names, **columns}, math.hypot(*norms) if norms else None, rho
 
     def _parts_of_rho(self, loss: Any, after: Any) -> list[Any]:
         """Both losses, and for each parameter gradient times update; nothing if one of them is not what it was."""
         parts = [one_number("loss", loss), one_number("again()", after)]
-        gradients = self._gradients or [weights.gradient for weights in self._weights]
-        for gradient, weights in zip(gradients, self._weights, strict=True):
+        gradients = self._gradients or [gradient for weights in self._weights for gradient in weights.gradients]
+        updates = [update for weights in self._weights for update in weights.updates]
+        for gradient, update in zip(gradients, updates, strict=True):
             if gradient is not None:
-                if weights.update is None or gradient.shape != weights.update.shape:  # of a sparse gradient, say
+                if update is None or gradient.shape != update.shape:  # of a sparse gradient, say
                     return []
-                parts.append(gradient.reshape(-1) @ weights.update.reshape(-1))
+                parts.append(gradient.reshape(-1) @ update.reshape(-1))
         return parts
 
     def _histograms(self) -> dict[str, Any]:
@@ -274,7 +273,8 @@ def _hook(module: Any, see: Callable[[Any], None]) -> Callable[[], Any]:
         return lambda: None
 
     def hook(_module: Any, output: Any) -> None:
-        see(output)
+        with np.errstate(all="ignore"):
+            see(output)
 
     own = vars(module)
 

@@ -24,7 +24,7 @@ class Inside:
 
     def __init__(self, model: Any, loss_of: Callable):
         self.model, self.loss_of = model, loss_of
-        self._answers: list[tuple[int, Tensor]] | None = None  # of the step that is going on
+        self._answers: list[tuple[int, Any]] | None = None  # of the step that is going on
         self._layers: list[Any] = []
 
     def look(self) -> None:
@@ -32,7 +32,7 @@ class Inside:
         self._answers = []
 
     def answers(self) -> Lent:
-        """(index of the layer, its output) for each watched layer that has answered."""
+        """(index of the layer, its output as an array) for each watched layer that has answered."""
         found, self._answers = self._answers, None
         return Lent(lambda: found)
 
@@ -59,7 +59,7 @@ class Inside:
     def _forward(self, i: int, forward: Callable, x: Any) -> Any:
         answer = forward(x)
         if self._answers is not None and isinstance(answer, Tensor):
-            self._answers.append((i, answer))
+            self._answers.append((i, answer.data))
         return answer
 
     def step(self, training: Any, watchers: list[Watcher], step: Any, x: Any, y: Any) -> Any:
