@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -69,3 +70,34 @@ def square_sum(array: Any) -> Any:
         return np.vdot(array, array)
     flat = array.reshape(-1)
     return flat @ flat
+
+
+class SideBySide:
+    """NumPy arrays as one, where they lie side by side in memory, as an optimizer lays out parameters; looked for once."""
+
+    def __init__(self) -> None:
+        self._arrays: list[Any] = []
+        self._whole: list[Any] = []
+
+    def of(self, arrays: list[Any]) -> list[Any]:
+        """[one flat array] over these, in their order, or the arrays themselves."""
+        if len(arrays) == len(self._arrays) and all(map(operator.is_, arrays, self._arrays)):
+            return self._whole
+        whole = _one_over(arrays) if len(arrays) > 1 else None
+        self._arrays, self._whole = ([], []) if whole is None else (arrays, [whole])
+        return arrays if whole is None else self._whole
+
+
+def _one_over(arrays: list[Any]) -> np.ndarray | None:
+    base = getattr(arrays[0], "base", None)
+    if type(base) is not np.ndarray or not base.flags.c_contiguous:
+        return None
+    if not all(type(a) is np.ndarray and a.base is base and a.flags.c_contiguous and a.dtype == base.dtype for a in arrays):
+        return None
+    starts = [(_address(array) - _address(base)) // base.itemsize for array in arrays]
+    ends = [start + array.size for start, array in zip(starts, arrays, strict=True)]
+    return base.reshape(-1)[starts[0] : ends[-1]] if starts[1:] == ends[:-1] else None
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.arrays import copied, plain, square_sum
+from monitor.arrays import SideBySide, copied, plain, square_sum
 
 QUANTITIES = ("grad_norm", "weight_norm", "update_ratio", "act_mean", "act_std", "dead", "saturated")
 MARGIN = 0.01  # an output this close to a bound is saturated
@@ -21,43 +21,73 @@ ROUNDING = 2.0**-19  # of a loss computed in float32: some 16 units of its last 
 
 
 class Weights:
-    """The parameters of a layer before a step, their gradients, and how far the step moved them."""
+    """The parameters of a layer before a step, their gradients, and how far the step moved them.
+
+    Where an optimizer has laid them side by side in memory, all of them are looked at as one array, and so the gradients.
+    """
 
     def __init__(self, parameters: list[Any]):
         self.parameters = parameters
-        self.gradients: list[Any] = []  # None where there is none
-        self.updates: list[Any] = []  # w before - w after, in the place of the copy; None if the shape has changed
-        self._before: list[Any] = [None] * len(parameters)  # copies; the same arrays in every step
+        self.gradients: list[Any] = []  # of each parameter; None where there is none
+        self._weights, self._slopes = SideBySide(), SideBySide()
+        self._arrays: list[Any] = []  # of each parameter, before the step
+        self._before: list[Any] = []  # copies; the same in every step
         self._now: list[Any] = []
+        self._moved: list[Any] = []  # w before - w after, in the place of the copies; None if the shape has changed
+        self._known: list[Any] = []  # the gradients that are there
         self._sums: list[Any] = []
 
     def remember(self) -> None:
         """To be called before the step. The squares are summed at once, while the copies are in the processor's cache."""
-        self._before = [copied(plain(p), copy) for p, copy in zip(self.parameters, self._before, strict=True)]
+        if not self.parameters:
+            return
+        self._arrays = [plain(parameter) for parameter in self.parameters]
+        whole = self._weights.of(self._arrays)
+        before = self._before if len(self._before) == len(whole) else [None] * len(whole)
+        self._before = [copied(array, copy) for array, copy in zip(whole, before, strict=True)]
         self._sums = [square_sum(copy) for copy in self._before]
 
     def numbers(self) -> list[Any]:
         """Sums of squares: of the parameters before the step, and of the gradients and updates that are there."""
-        self._now = [plain(parameter) for parameter in self.parameters]
+        if not self.parameters:
+            return []
+        arrays = [plain(parameter) for parameter in self.parameters]
+        self._now = self._weights.of(arrays)
+        if len(self._now) != len(self._before):  # it was in this step that they were laid out
+            self._now, self._before = arrays, self._of_each(self._before)
+        self._moved = [_moved(copy, now) for copy, now in zip(self._before, self._now, strict=True)]
         self.gradients = [plain(parameter.grad) for parameter in self.parameters]
-        self.updates = [_moved(copy, now) for copy, now in zip(self._before, self._now, strict=True)]
-        return self._sums + [square_sum(array) for array in (*self.gradients, *self.updates) if array is not None]
+        self._known = self._slopes.of([gradient for gradient in self.gradients if gradient is not None])
+        return self._sums + [square_sum(array) for array in (*self._known, *self._moved) if array is not None]
+
+    def updates(self) -> list[Any]:
+        """Minus the update of each parameter."""
+        return self._of_each(self._moved)
+
+    def _of_each(self, arrays: list[Any]) -> list[Any]:
+        """The array of each parameter, if these are not that already."""
+        if len(arrays) == len(self.parameters):
+            return arrays
+        ends = np.cumsum([array.size for array in self._arrays])
+        parts = np.split(arrays[0], ends[:-1])
+        return [part.reshape(array.shape) for part, array in zip(parts, self._arrays, strict=True)]
 
     def forget(self) -> None:
         """The step has ended: hold no array of it but the copies, which the next one is put into."""
-        self.gradients, self.updates, self._now = [], [], []
+        self.gradients, self._arrays, self._moved, self._known, self._now = [], [], [], [], []
 
     def norms(self, numbers: Iterator[float]) -> list[float | None]:
         """||g||, ||w|| and ||w after - w|| / ||w|| from what `numbers` gave, now on the host."""
-        gradients = [gradient for gradient in self.gradients if gradient is not None]
-        updates = [update for update in self.updates if update is not None]
+        if not self.parameters:
+            return [None] * 3
+        moved = [array for array in self._moved if array is not None]
         weight = _norm(numbers, len(self._sums), self._weights_before)
-        gradient, update = _norm(numbers, len(gradients), lambda: gradients), _norm(numbers, len(updates), lambda: updates)
+        gradient, update = _norm(numbers, len(self._known), lambda: self._known), _norm(numbers, len(moved), lambda: moved)
         return [gradient, weight, update / weight if update is not None and weight else None]
 
     def _weights_before(self) -> list[Any]:
-        found = zip(self._before, self._now, self.updates, strict=True)
-        return [copy if update is None else now + update for copy, now, update in found]
+        found = zip(self._before, self._now, self._moved, strict=True)
+        return [copy if moved is None else now + moved for copy, now, moved in found]
 
 
 class Outputs:
@@ -78,12 +108,15 @@ class Outputs:
         x = plain(output[0] if isinstance(output, (tuple, list)) and output else output)
         if x is None or not x.shape or 0 in x.shape:
             return
-        self.sizes.append(math.prod(x.shape))
-        mean = x.sum() / self.sizes[-1]
+        x = x if len(x.shape) == 2 else _by_unit(x)
+        size = math.prod(x.shape)
+        sums = x.sum(0) if len(x.shape) == 2 else x.sum((0, 2))
+        mean = sums.sum() / size
+        self.sizes.append(size)
         self._numbers += [mean, square_sum(x - mean)]
         if self.bounds is not None:
             self._numbers.append(((x <= self.bounds[0] + MARGIN) | (x >= self.bounds[1] - MARGIN)).sum())
-        alive = _alive(x)
+        alive = _alive(x, sums)
         if self._alive is not None and self._alive.shape == alive.shape:
             alive = alive | self._alive
         self._alive = alive
@@ -98,8 +131,10 @@ class Outputs:
         """
         if not self.sizes:
             return [None] * 4
-        total, mean, deviations, saturated = 0, 0.0, 0.0, 0.0
-        for size in self.sizes:
+        mean, deviations = next(numbers), next(numbers)
+        saturated = next(numbers) if self.bounds is not None else 0
+        total = self.sizes[0]
+        for size in self.sizes[1:]:
             here, spread = next(numbers), next(numbers)
             saturated += next(numbers) if self.bounds is not None else 0
             deviations += spread + (here - mean) ** 2 * total * size / (total + size)
@@ -111,13 +146,18 @@ class Outputs:
         return [mean, std, dead, saturated / total if self.bounds is not None else None]
 
 
-def _alive(x: Any) -> Any:
-    """For every unit of an output, whether it is not zero on some row."""
+def _by_unit(x: Any) -> Any:
+    """An output as [rows, units], or [images, units, pixels]."""
     if len(x.shape) >= 4:
-        return x.reshape(*x.shape[:2], -1).any(2).any(0)
-    rows = x.reshape(-1, x.shape[-1] if len(x.shape) > 1 else 1)
-    flags = rows[:1].any(0)  # nearly always enough where no ReLU was; on a device one would have to wait to know that
-    return flags if type(x) is np.ndarray and flags.all() else rows.any(0)
+        return x.reshape(*x.shape[:2], -1)
+    return x.reshape(-1, x.shape[-1] if len(x.shape) > 1 else 1)
+
+
+def _alive(x: Any, sums: Any) -> Any:
+    """For every unit of an output, whether it is not zero on some row; its sum says so at once, unless that is zero."""
+    if type(x) is np.ndarray and np.count_nonzero(sums) == sums.size:  # on a device, to know that would be to wait for it
+        return sums != 0
+    return x.any(0) if len(x.shape) == 2 else x.any(2).any(0)
 
 
 def _count(flags: Any) -> Any:

@@ -139,14 +139,14 @@ class Recorder:
 
         With counts=False the steps of a log() without one go on as if this had not been recorded.
         """
-        self._add([self._made(kind, step, data, epoch, time.perf_counter())], counts)
+        self._add([self._made(kind, step, data, epoch, self._seconds())], counts)
 
     def events(self, step: int, several: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Append (kind, data) of one step in one piece, which takes less time; as `event` does with counts=False."""
-        now = time.perf_counter()
-        self._add([self._made(kind, step, data, None, now) for kind, data in several], counts=False)
+        seconds = self._seconds()
+        self._add([self._made(kind, step, data, None, seconds) for kind, data in several], counts=False)
 
-    def _made(self, kind: str, step: int, data: Mapping[str, Any], epoch: float | None, now: float) -> dict[str, Any]:
+    def _made(self, kind: str, step: int, data: Mapping[str, Any], epoch: float | None, seconds: float) -> dict:
         if self.meta["status"] != "running":
             raise store.RecorderError(f"run {self.name!r} is {self.meta['status']}: nothing can be added to it")
         if kind not in store.KINDS:
@@ -158,9 +158,12 @@ class Recorder:
         step = int(step)
         if not -(2**63) <= step < 2**63:
             raise ValueError(f"step must be a number of updates, got {step}")
-        seconds = round(now - self._began, 6)
         e = None if epoch is None else _scalar("epoch", epoch)
         return {"v": 1, "k": kind, "s": step, "e": e, "t": seconds, "g": self.segment, "d": data}
+
+    def _seconds(self) -> float:
+        """Since recording began, in whole microseconds; quicker than round()."""
+        return int((time.perf_counter() - self._began) * 1e6) / 1e6
 
     def _add(self, events: list[dict[str, Any]], counts: bool) -> None:
         if self._descriptor is not None:

@@ -208,7 +208,7 @@ class Watcher:
         """Both losses, and for each parameter gradient times update; nothing if one of them is not what it was."""
         parts = [one_number("loss", loss), one_number("again()", after)]
         gradients = self._gradients or [gradient for weights in self._weights for gradient in weights.gradients]
-        updates = [update for weights in self._weights for update in weights.updates]
+        updates = [update for weights in self._weights for update in weights.updates()]
         for gradient, update in zip(gradients, updates, strict=True):
             if gradient is not None:
                 if update is None or gradient.shape != update.shape:  # of a sparse gradient, say
