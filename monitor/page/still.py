@@ -1,28 +1,66 @@
-"""The page without scripts: the learning curves as one SVG picture and the runs as a table, written here.
+"""The page without scripts: the runs as a table and the learning curves as SVG pictures, written here.
 
-It is what a mail program, a printer or a browser with scripts off shows. Every text goes through `escape`.
+It is what a mail program or a browser with scripts off shows. Every text goes through `escape`. Axes are as in the drawn
+page (scales.py): what lies beyond them, and what is no number, is marked at their edge and said above it.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from monitor.page.content import Numbers, labels, metrics, place, scores_on_test
 from monitor.page.packing import thin
+from monitor.page.scales import HUGE, axis, number, texts, ticks
 from monitor.run import Run
 
-WIDE, HIGH, LEFT, TOP, GAP = 300, 170, 46, 26, 22  # of one panel, in pixels
-ACROSS, MOST, POINTS, COLOURS = 3, 9, 150, 10  # panels in a row, panels, points of a line, colours of page.css
-Line = tuple[str, np.ndarray, np.ndarray]  # class, steps, values
+WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 320, 180, 52, 314, 8, 146  # of a panel, and of its axes, in pixels
+MOST, POINTS, COLOURS = 9, 150, 10  # panels, points of a line, colours of page.css
+FEW = 25  # points, each of which gets a dot
+APART = 12  # pixels between two marks of a line
+PARTS = {"train": "training", "val": "validation", "test": "test", "running": "running mean"}
+
+
+class Trace(NamedTuple):
+    """One series of one run: all of it, for axes and remarks, and what is drawn of it."""
+
+    run: int
+    part: str
+    kind: str  # class: its colour
+    values: np.ndarray
+    lines: list[tuple[str, np.ndarray, np.ndarray]]  # class, steps, values
+
+
+class Frame(NamedTuple):
+    """A panel's axes: the steps and values at their ends; of a logarithmic one exponents."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    log: bool
+
+    def across(self, steps: np.ndarray) -> np.ndarray:
+        return LEFT + (steps - self.x[0]) / (self.x[1] - self.x[0]) * (RIGHT - LEFT)
+
+    def up(self, values: np.ndarray) -> np.ndarray:
+        """Pixels from the top, at most a thousand panels away; nan for what is not finite."""
+        values = np.where(np.isfinite(values), np.clip(values, -HUGE, HUGE), np.nan)
+        with np.errstate(over="ignore"):
+            share = ((np.log10(values) if self.log else values) - self.y[0]) / (self.y[1] - self.y[0])
+        return BOTTOM - np.clip(share, -1000, 1000) * (BOTTOM - TOP)
 
 
 def still(runs: Sequence[Run], numbers: Sequence[Numbers]) -> str:
-    """HTML of the table and the picture; `numbers` are the `columns` of the runs (content.py)."""
-    return f'<div class="scroll"><table>{_table(runs, numbers)}</table></div>\n{_picture(numbers)}'
+    """HTML of the table and the pictures; `numbers` are the `columns` of the runs (content.py)."""
+    names = metrics(name for series in numbers for name in series)[:MOST]
+    shown = {metric: _traces(numbers, metric) for metric in names}
+    panels = "".join(_panel(metric, traces) for metric, traces in shown.items())
+    return (
+        f'<div class="scroll"><table>{_table(runs, numbers)}</table></div>\n'
+        f'<p class="legend">{_legend(shown.values(), len(numbers))}</p>\n<div class="stills">{panels}</div>'
+    )
 
 
 def escape(value: Any, most: int = 60) -> str:
@@ -36,76 +74,142 @@ def escape(value: Any, most: int = 60) -> str:
 
 
 def _table(runs: Sequence[Run], numbers: Sequence[Numbers]) -> str:
-    head = "<tr><th>run<th>status<th>started<th>last step<th>last values<th>test</tr>"
-    rows = []
+    columns: dict[str, list[str]] = {name: [] for name in ("run", "status", "started", "last step", "last values", "test")}
     for i, (run, label, series) in enumerate(zip(runs, labels(runs), numbers, strict=True)):
         shown = [(name, values) for name, (_, values) in series.items() if "/" in name][:4]
-        last = ", ".join(f"{escape(name, 40)} {values[-1]:.4g}" for name, values in shown)
-        test = ", ".join(f"{name} {value:.4g}" for name, value in scores_on_test(run).items())
-        step = max((int(steps[-1]) for steps, _ in series.values()), default=0)
-        cells = [escape(run.status, 20), escape(run.meta.get("started") or "", 40), f"{step:,}", last, test]
-        swatch = f'<svg class="swatch" width="14" height="10"><path class="line run-{i % COLOURS}" d="M0 5h14"/></svg>'
-        rows.append(f"<tr><td>{swatch} {escape(label)}" + "".join(f"<td>{cell}" for cell in cells) + "</tr>")
-    return head + "".join(rows)
+        swatch = f'<svg class="swatch" width="14" height="10"><path class="line run-{i % COLOURS}" d="M0 5h14"/></svg> '
+        cells = (
+            (swatch if len(runs) > 1 else "") + escape(label),
+            escape(run.status, 20),
+            escape(str(run.meta.get("started") or "").replace("T", " ").replace("+00:00", " UTC"), 40),
+            f"{max((int(steps[-1]) for steps, _ in series.values()), default=0):,}",
+            ", ".join(f"{escape(name, 40)} {values[-1]:.4g}" for name, values in shown),
+            ", ".join(f"{name} {value:.4g}" for name, value in scores_on_test(run).items()),
+        )
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
+    used = {name: cells for name, cells in columns.items() if any(cells)}
+    head = "<tr>" + "".join(f"<th>{name}" for name in used) + "</tr>"
+    return head + "".join(
+        "<tr>" + "".join(f"<td>{cell}" for cell in row) + "</tr>" for row in zip(*used.values(), strict=True)
+    )
 
 
-def _picture(numbers: Sequence[Numbers]) -> str:
-    names = metrics(name for series in numbers for name in series)[: 2 * MOST]
-    shown = [(metric, lines) for metric in names if (lines := _lines(numbers, metric))][:MOST]
-    across = min(ACROSS, len(shown)) or 1
-    down = -(-len(shown) // across)
-    size = f'width="{across * (WIDE + GAP)}" height="{down * (HIGH + GAP)}"'
-    drawn = []
-    for i, (metric, lines) in enumerate(shown):
-        x, y = (i % across) * (WIDE + GAP), (i // across) * (HIGH + GAP)
-        drawn.append(f'<g transform="translate({x} {y})">{_panel(metric, lines)}</g>')
-    return f'<svg class="still" role="img" aria-label="learning curves" {size}>{"".join(drawn)}</svg>'
+def _legend(panels: Any, runs: int) -> str:
+    """What solid, dashed and dotted mean, as far as they are there."""
+    there = {trace.part for traces in panels for trace in traces}
+    sample = '<svg class="swatch" width="22" height="10"><path class="line {} {}" d="M1 5h20"/></svg>'
+    drawn = [
+        f'<span class="item">{sample.format(f"one-{part}" if runs == 1 else "any", part)}{name}</span>'
+        for part, name in PARTS.items()
+        if part in there
+    ]
+    return "".join(drawn)
 
 
-def _lines(numbers: Sequence[Numbers], metric: str) -> list[Line]:
+def _traces(numbers: Sequence[Numbers], metric: str) -> list[Trace]:
     found = []
     for i, series in enumerate(numbers):
         for name, (steps, values) in series.items():
             drawn_in, part = place(name)
-            if drawn_in == metric and np.isfinite(values).any():
+            if drawn_in == metric:
                 kept = thin(steps, values, POINTS)
                 kind = f"one-{part or 'other'}" if len(numbers) == 1 else f"run-{i % COLOURS}"
-                if kept.columns is None:
-                    found.append((f"line {kind} {part}", kept.steps.astype(float), kept.values))
-                else:  # the extremes faintly, and a line through the means of the columns
-                    found.append((f"line {kind} faint", kept.steps.astype(float), kept.values))
-                    found.append((f"line {kind} {part}", *kept.columns[:2]))
+                lines = [(f"line {kind} {part}", kept.steps.astype(float), kept.values)]
+                if kept.columns is not None:  # the extremes faintly, and a line through the means of the columns
+                    lines = [(f"line {kind} faint", *lines[0][1:]), (f"line {kind} {part}", *kept.columns[:2])]
+                found.append(Trace(i, part, kind, values, lines))
     return found
 
 
-def _panel(metric: str, lines: list[Line]) -> str:
-    """Axes with their ends written, and the lines; a loss that falls far is drawn on a logarithmic scale."""
-    x = _ends(np.concatenate([steps for _, steps, _ in lines]))
-    finite = np.concatenate([values[np.isfinite(values)] for _, _, values in lines])
-    log = metric.endswith("loss") and bool(1e-200 < finite.min() < finite.max() / 30 < 1e200)
-    low, high = _ends(np.log10(finite) if log else finite)
-    right, bottom = WIDE - LEFT, HIGH - TOP - GAP
-    paths = []
-    for kind, steps, values in lines:
-        with np.errstate(all="ignore"):
-            up = (np.log10(values) if log else values) / 4 - low / 4  # quarters: the largest floats do not overflow
-        across = LEFT + (steps - x[0]) / (x[1] - x[0]) * right
-        paths.append(f'<path class="{kind}" d="{_path(across, TOP + bottom * (1 - up / (high / 4 - low / 4)))}"/>')
-    ends = [f"{10**v if log else v:.3g}" for v in (low, high)]
+# A panel ------------------------------------------------------------------------------------------------------------------
+
+
+def _panel(metric: str, traces: list[Trace]) -> str:
+    finite: dict[int, list[np.ndarray]] = {}
+    for trace in traces:
+        finite.setdefault(trace.run, []).append(trace.values[np.isfinite(trace.values)])
+    steps = np.concatenate([steps for trace in traces for _, steps, _ in trace.lines])
+    x = float(steps.min()), float(steps.max())
+    low, high, log = axis(metric, [np.concatenate(values) for values in finite.values()])
+    margin = 0.05 * (high - low)
+    frame = Frame(x if x[0] < x[1] else (x[0] - 0.5, x[1] + 0.5), (low - margin, high + margin), log)
     title = escape("learning rate" if metric == "lr" else metric.replace("_", " "), 40)
+    said = " · ".join((["log scale"] if log else []) + _remarks(traces, frame))
     return (
-        f'<text class="title" x="{LEFT}" y="14">{title}{" (log scale)" if log else ""}</text>'
-        f'<path class="axis" d="M{LEFT} {TOP}V{TOP + bottom}H{WIDE}"/>'
-        f'<text x="{LEFT - 5}" y="{TOP + 8}" text-anchor="end">{ends[1]}</text>'
-        f'<text x="{LEFT - 5}" y="{TOP + bottom}" text-anchor="end">{ends[0]}</text>'
-        f'<text x="{LEFT}" y="{TOP + bottom + 14}">{x[0]:.6g}</text>'
-        f'<text x="{WIDE}" y="{TOP + bottom + 14}" text-anchor="end">step {x[1]:.6g}</text>' + "".join(paths)
+        f"<figure><figcaption><b>{title}</b> {said}</figcaption>"
+        f'<svg class="still" role="img" aria-label="{title}" viewBox="0 0 {WIDE} {HIGH}">'
+        f"{_axes(frame)}{''.join(_drawn(trace, frame) for trace in traces)}</svg></figure>"
     )
 
 
-def _ends(values: np.ndarray) -> tuple[float, float]:
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if low < high else (low - (abs(low) / 2 or 1), high + (abs(high) / 2 or 1))
+def _remarks(traces: list[Trace], frame: Frame) -> list[str]:
+    """What lies beyond the axis, and what is no number."""
+    low, high = (10.0**end if frame.log else end for end in frame.y)
+    beyond = [v[np.isfinite(v) & ((v < low) | (v > high))] for v in (trace.values for trace in traces)]
+    away = np.concatenate(beyond)
+    said = []
+    if len(away):
+        curves = sum(len(values) > 0 for values in beyond)
+        farthest = number(float(away[np.argmax(np.abs(away))]), 3)
+        leave = f"leave{'s' if curves == 1 else ''} the axis (arrows), as far as {farthest}"
+        said.append(f"{curves} of {len(traces)} curves {leave}")
+    gaps = sum(int(np.sum(~np.isfinite(trace.values))) for trace in traces)
+    return [*said, f"{gaps:,} × not finite"] if gaps else said
+
+
+def _axes(frame: Frame) -> str:
+    heights = ticks(*frame.y, frame.log)
+    values = [10.0**tick for tick in heights] if frame.log else heights
+    across = [tick for tick in ticks(*frame.x) if tick.is_integer()]
+    drawn = []
+    for y, text in zip(frame.up(np.array(values)), texts(values), strict=True):
+        drawn.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{RIGHT}"/>')
+        drawn.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    for x, tick in zip(frame.across(np.array(across)), across, strict=True):
+        drawn.append(f'<text x="{x:.1f}" y="{BOTTOM + 15}" text-anchor="middle">{tick:,.6g}</text>')
+    drawn.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{HIGH - 4}" text-anchor="middle">step</text>')
+    return "".join(drawn) + f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>'
+
+
+def _drawn(trace: Trace, frame: Frame) -> str:
+    """The lines, a dot for each of few points, an arrow where the axis is left, a cross where there is no number."""
+    parts = []
+    for kind, steps, values in trace.lines:
+        x, y = frame.across(steps), frame.up(values)
+        parts.append(f'<path class="{kind}" d="{_path(*_cut(x, y))}"/>')
+    kind, steps, values = trace.lines[0]  # of more points than are drawn, the extremes
+    x, y = frame.across(steps), frame.up(values)
+    inside = (y >= TOP) & (y <= BOTTOM)
+    if inside.sum() <= FEW:
+        parts.append(_marks(f"dot {trace.kind}", x[inside], y[inside], "h0", 0))
+    parts.append(_marks(f"mark {trace.kind}", x[y < TOP], TOP, "m-4 5l4 -5l4 5", 2 * APART))
+    parts.append(_marks(f"mark {trace.kind}", x[y > BOTTOM], BOTTOM, "m-4 -5l4 5l4 -5", 2 * APART))
+    parts.append(_marks("gap", x[np.isnan(values)], BOTTOM - 7, "m-3 -3l6 6m-6 0l6 -6"))
+    parts.append(_marks("gap", x[values == np.inf], TOP + 7, "m-4 5l4 -5l4 5"))
+    parts.append(_marks("gap", x[values == -np.inf], BOTTOM - 7, "m-4 -5l4 5l4 -5"))
+    return "".join(parts)
+
+
+def _marks(kind: str, x: np.ndarray, y: Any, shape: str, apart: float = APART) -> str:
+    """One path of marks at some places, which are thinned out."""
+    places, last = [], -np.inf
+    for a, b in zip(x, np.broadcast_to(y, x.shape), strict=True):
+        if a - last >= apart:
+            places.append(f"M{a:.1f} {b:.1f}{shape}")
+            last = a
+    return f'<path class="{kind}" d="{"".join(places)}"/>' if places else ""
+
+
+def _cut(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The line with points where it crosses the edges of the panel, and without those beyond them."""
+    for edge in (TOP, BOTTOM):
+        over = y - edge
+        crosses = np.flatnonzero(np.sign(over[:-1]) * np.sign(over[1:]) < 0)
+        share = over[crosses] / (over[crosses] - over[crosses + 1])
+        x = np.insert(x, crosses + 1, x[crosses] + share * (x[crosses + 1] - x[crosses]))
+        y = np.insert(y, crosses + 1, edge)
+    return x, np.where((y < TOP) | (y > BOTTOM), np.nan, y)
 
 
 def _path(x: np.ndarray, y: np.ndarray) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from monitor.metrics import direction
-from monitor.pictures.style import COLOURS, MARKERS, canvas, shown
+from monitor.page.scales import HUGE, WIDE, number, typical
+from monitor.pictures.style import COLOURS, MARKERS, STYLES, canvas, shown
 from monitor.run import Run
 from monitor.store import SCALARS, encode
 
@@ -40,6 +41,9 @@ class Shown(NamedTuple):
     mark: str
 
 
+Line = tuple[np.ndarray, np.ndarray, str]  # x, values and colour of what was drawn
+
+
 def plot_learning_curves(
     runs: Run | str | Path | Sequence[Run | str | Path],
     title: str | None = None,
@@ -50,7 +54,9 @@ def plot_learning_curves(
 ) -> Figure:
     """Loss over epochs, training against validation, with the best epoch marked; below it the learning rate and the rest.
 
-    A loss that falls by more than a factor of 30 gets a logarithmic axis. Where an evaluation was recorded without its
+    A loss that falls by more than a factor of 30 gets a logarithmic axis, and so do learning rates that begin so far apart.
+    A run that explodes does not flatten the others: where it leaves the axis there are arrows, and crosses where a number
+    is not finite; above the panel stands what they are. Where an evaluation was recorded without its
     epoch, all is drawn over steps.
 
     runs: a Run, a run's folder, or several, drawn over each other in one colour each.
@@ -68,16 +74,17 @@ def plot_learning_curves(
         raise ValueError("there is nothing to draw: no series was recorded (log some, or pass validation to fit)")
     groups = _groups(opened, band)
     by_epoch = all(map(_has_epochs, opened))
-    figure, axes = _sheet(len(tall), len(low), style, len(groups))
+    columns = _legend_columns(groups, len(tall), style)
+    figure, axes = _sheet(len(tall), len(low), style, -(-(len(groups) + 2) // columns) if len(groups) > 1 else 0)
     for ax, metric in zip(axes, tall + low, strict=True):
-        for shown_as in groups:
-            _draw(ax, shown_as, metric, by_epoch)
-        _dress(ax, metric)
+        drawn = [_draw(ax, shown_as, metric, by_epoch) for shown_as in groups]
+        _dress(ax, metric, drawn)
+        _mark_outside(ax, [line for lines in drawn for line in lines])
     _label_epochs(axes, "epoch" if by_epoch else "step")
     if findings is not None or len(opened) == 1:
         _shade(axes, _detected(findings, opened[0]), opened[0] if by_epoch else None)
     if len(groups) > 1:
-        _legend_of_runs(figure, groups, 2 if len(tall) == 1 else 3)
+        _legend_of_runs(figure, groups, columns)
     elif axes[0].lines:
         axes[0].legend(fontsize=8, frameon=False)
     names = ", ".join(dict.fromkeys(group.label for group in groups)) if len(groups) < 4 else f"{len(opened)} runs"
@@ -165,21 +172,34 @@ def _curve(runs: list[Run], name: str, by_epoch: bool) -> tuple[np.ndarray, np.n
 # Drawing --------------------------------------------------------------------------------------------------------------
 
 
-def _sheet(tall: int, low: int, style: str, groups: int) -> tuple[Figure, list[Any]]:
+def _sheet(tall: int, low: int, style: str, rows_of_legend: int) -> tuple[Figure, list[Any]]:
     """A figure with so many tall panels, below them so many low ones, and below these room for a legend of several runs."""
     columns = 1 if tall == 1 else 2 if tall <= 6 else 3
     rows, low_rows = -(-tall // columns), -(-low // columns)
     heights = [2.5 if tall > 1 else 3.0] * rows + [1.15] * low_rows
-    room = 0.5 + (0.2 * -(-(groups + 2) // (2 if columns == 1 else 3)) if groups > 1 else 0)
-    figure, axes = canvas(rows + low_rows, columns, (4.8 if columns == 1 else 6.5, sum(heights) + room), style, heights)
+    room = 0.5 + 0.2 * STYLES.get(style, 1.0) * rows_of_legend
+    figure, axes = canvas(rows + low_rows, columns, (_wide(tall), sum(heights) + room), style, heights)
     upper, lower = axes[:rows].flatten(), axes[rows:].flatten()
     for ax in (*upper[tall:], *lower[low:]):
         ax.remove()
     return figure, [*upper[:tall], *lower[:low]]
 
 
-def _draw(ax: Any, drawn: Shown, metric: str, by_epoch: bool) -> None:
-    """The lines of one run, or of one group of seeds, in one panel."""
+def _wide(tall: int) -> float:
+    """Inches."""
+    return 4.8 if tall == 1 else 6.5
+
+
+def _legend_columns(groups: list[Shown], tall: int, style: str) -> int:
+    """As many columns as the names of the runs leave room for."""
+    longest = max(len(shown(group.label)) for group in groups)
+    fit = int(15.5 * _wide(tall) / STYLES.get(style, 1.0) / (longest + 8))  # characters of 8 points on an inch
+    return max(1, min(2 if tall == 1 else 3, fit))
+
+
+def _draw(ax: Any, drawn: Shown, metric: str, by_epoch: bool) -> list[Line]:
+    """The lines of one run, or of one group of seeds, in one panel; answers them."""
+    lines = []
     for prefix, label, line in PARTS:
         name = f"{prefix}/{metric}" if prefix else metric
         curve = _curve(drawn.runs, name, by_epoch)
@@ -193,10 +213,13 @@ def _draw(ax: Any, drawn: Shown, metric: str, by_epoch: bool) -> None:
         at = (COLOURS.index(paint) * every // len(COLOURS), every) if drawn.colour and not lone else None
         look = {"color": paint, "linewidth": 1.4, "marker": mark, "markevery": at, "markersize": 6 if lone else 3.5}
         ax.plot(x, values, line, label=label or shown(metric), **look)
+        ax.update_datalim(np.column_stack([x, np.zeros(len(x))]), updatey=False)  # also where a number is not finite
+        lines.append((x, values, paint))
         if quartiles is not None:
             ax.fill_between(x, *quartiles, color=paint, alpha=0.2, linewidth=0)
         if prefix == "val" and np.isfinite(values).any():
             _mark_best(ax, x, values, name, paint, in_words=drawn.colour is None)
+    return lines
 
 
 def _mark_best(ax: Any, x: np.ndarray, values: np.ndarray, name: str, colour: str, in_words: bool) -> None:
@@ -221,17 +244,21 @@ def _mark_best(ax: Any, x: np.ndarray, values: np.ndarray, name: str, colour: st
         )
 
 
-def _dress(ax: Any, metric: str) -> None:
-    """Scales, ticks and title of one panel."""
+def _dress(ax: Any, metric: str, drawn: list[list[Line]]) -> None:
+    """Scales, ticks and title of one panel, of the lines of each run."""
     ax.set_title("learning rate" if metric == "lr" else shown(metric.replace("_", " ")), fontsize=10)
     ax.margins(x=0.02, y=0.13)  # room below for the number at the best epoch
     ax.xaxis.get_major_locator().set_params(integer=True)
     first, last = ax.dataLim.intervalx
     if first == last:
         ax.set_xlim(first - 1, last + 1)
-    if metric.endswith(("loss", "grad_norm")) and _is_wide(ax):
+    finite = [np.concatenate([values[np.isfinite(values)] for _, values, _ in lines]) for lines in drawn if lines]
+    finite = [np.clip(values, -HUGE, HUGE) for values in finite if values.size]
+    if _is_log(metric, finite):
         ax.set_yscale("log")
+        _limit(ax, metric, [np.log10(values[values > 0]) for values in finite], log=True)
         return
+    _limit(ax, metric, finite, log=False)
     if metric == "lr":
         ax.set_ylim(bottom=0)
     low, high = ax.dataLim.intervaly
@@ -239,6 +266,55 @@ def _dress(ax: Any, metric: str) -> None:
         ax.set_ylim(max(min(low, 0) - 0.1, -1.5), min(max(high, 1) + 0.1, 1.5))
     ax.ticklabel_format(axis="y", scilimits=(-3, 4), useOffset=False)  # 3e-4 rather than 0.00030
     ax.yaxis.get_offset_text().set_fontsize(7)
+
+
+def _is_log(metric: str, finite: list[np.ndarray]) -> bool:
+    """Whether a panel has a logarithmic axis: losses and norms by their usual range, rates of runs by their largest."""
+    if metric == "lr":
+        tops = [float(values.max()) for values in finite]
+        return len(tops) > 1 and max(tops) > WIDE * min(tops) > 0
+    if not finite or not metric.endswith(("loss", "grad_norm")) or min(values.min() for values in finite) <= 1e-200:
+        return False
+    low, high = typical([np.log10(values) for values in finite], log=True)
+    return high < 200 and high - low > np.log10(WIDE)  # beyond that, the margins of the axis overflow
+
+
+def _limit(ax: Any, metric: str, runs: list[np.ndarray], log: bool) -> None:
+    """Limits of y where single runs lie far beyond the usual, or rates end in nearly nothing; of exponents, if log."""
+    if not runs:
+        return
+    low, high = float(min(map(np.min, runs))), float(max(map(np.max, runs)))
+    shown_low, shown_high = (low, high) if metric == "lr" else typical(runs, log)
+    if metric == "lr" and log:
+        shown_low = max(low, high - 6)
+    if (shown_low, shown_high) != (low, high):
+        margin = 0.13 * ((shown_high - shown_low) or abs(shown_high) or 1)
+        limits = shown_low - margin, shown_high + margin
+        ax.set_ylim(*(10.0**limit for limit in limits) if log else limits)
+
+
+def _mark_outside(ax: Any, lines: list[Line]) -> None:
+    """Arrows where lines leave the axis, crosses where a number is not finite, and above the panel what they are."""
+    low, high = ax.get_ylim()
+    said, farthest = [], 0.0
+    for x, values, colour in lines:
+        with np.errstate(invalid="ignore"):
+            above, below = np.isfinite(values) & (values > high), np.isfinite(values) & (values < low)
+        if ax.get_yscale() == "log":
+            below &= values > 0
+        for there, height, mark in ((above, 1, "^"), (below, 0, "v"), (~np.isfinite(values), 0.05, "x")):
+            at = x[there][:: max(1, there.sum() // 12)]
+            look = {"c": colour, "s": 14, "linewidths": 1.2 if mark == "x" else 0, "clip_on": False, "zorder": 5}
+            if len(at):
+                ax.scatter(at, np.full(len(at), height), marker=mark, transform=ax.get_xaxis_transform(), **look)
+        farthest = max([farthest, *values[above | below]], key=abs)
+        if not np.isfinite(values).all() and "crosses: not finite" not in said:
+            said.append("crosses: not finite")
+    if farthest:
+        said.insert(0, f"arrows: to {number(farthest, 2)}")
+    if said:
+        ax.title.set(x=0, ha="left")  # to make room
+        ax.set_title("\n".join(said), loc="right", fontsize=7)
 
 
 def _label_epochs(axes: list[Any], text: str) -> None:
@@ -256,13 +332,6 @@ def _legend_of_runs(figure: Figure, groups: list[Shown], columns: int) -> None:
     look += [{"label": label, "color": "gray", "linestyle": line} for _, label, line in PARTS if label]
     handles = [Line2D([], [], markersize=3.5, **item) for item in look]
     figure.legend(handles=handles, loc="outside lower center", fontsize=8, frameon=False, ncols=columns)
-
-
-def _is_wide(ax: Any) -> bool:
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines] or [np.ones(1)])
-    values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    return 1e-200 < 30 * low < high < 1e200  # beyond that, the margins of a logarithmic axis overflow
 
 
 # Findings -------------------------------------------------------------------------------------------------------------

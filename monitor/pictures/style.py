@@ -3,7 +3,8 @@
 Every picture is a Matplotlib Figure made without pyplot, so nothing pops up and nothing leaks, in one of two styles:
 
     "paper"    for a page that is 6.5 inches wide: text of 8 to 10 points at the figure's own size
-    "slides"   the same picture on a smaller sheet, to be enlarged: text, lines and marks are half as large again
+    "slides"   the same picture on a smaller sheet, to be enlarged: text, lines and marks are half as large again.
+               For one column of a two-column page, too: at 3.3 inches its text has about 6 points
 
 `figure.savefig("name.pdf")` is sharp at any size. Hues are those that colour-blind people can tell apart (Okabe & Ito
 2008); shades grow steadily lighter or darker, so they survive a black-and-white printer (viridis: Smith & van der Walt

@@ -1,5 +1,6 @@
 """The report in a browser: what is drawn is what was recorded; every control does what it says; strange runs are harmless."""
 
+import base64
 import math
 import os
 import re
@@ -455,6 +456,75 @@ def test_one_run_far_below_the_others_and_r2_below_minus_one(opened):
     assert opened(run_of(r2_score=[-5000.0, -4000.0])).state()["charts"][0]["y"][0] < -5000
 
 
+def test_learning_rates_decades_apart_are_all_shown(opened):
+    def rates(*rates):
+        return chart(opened([run_of(name=str(lr), lr=[lr, lr / 2, lr / 1e9]) for lr in rates]), "lr")
+
+    lr = rates(1.0, 1e-3, 1e-2)
+    assert lr["log"]
+    assert all(trace["beyond"] is None or trace["beyond"] < 1e-6 for trace in lr["traces"])
+    assert lr["y"] == pytest.approx([1e-6 / 10**0.36, 10**0.36])
+    lr = rates(1.0, 0.04, 0.04)
+    assert not lr["log"]
+    assert lr["y"][1] > 1
+
+
+def texts_drawn(page, action):
+    """What is written on canvases when everything is drawn anew."""
+    spy = """window.texts = []; const write = CanvasRenderingContext2D.prototype.fillText;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+      window.texts.push(text); return write.call(this, text, ...rest); };"""
+    page.js(spy)
+    action()
+    page.settle()
+    return page.js("return window.texts")
+
+
+def test_steps_are_whole_numbers_on_the_axis_of_a_run_of_one(opened):
+    page = opened(run_of(train__loss=[50.0]))
+    texts = texts_drawn(page, lambda: page.click("#log-x"))
+    assert texts[:2] == ["step", "0"]
+    assert not {"-0.4", "-0.2", "0.2", "0.4", "1"} & set(texts)
+
+
+# On paper ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_on_paper_everything_is_light_sharp_and_as_wide_as_a_sheet(opened, page, tmp_path):
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    page = opened([run_with_everything(tmp_path), run_of(20)])
+
+    def drawn():
+        return page.js(
+            """const plot = document.querySelector("#charts .plot"), canvas = plot.querySelector("canvas");
+            return [document.body.offsetWidth, plot.offsetWidth, canvas.width / plot.offsetWidth,
+              document.documentElement.dataset.theme, !!document.querySelector("#toolbar").offsetWidth];"""
+        )
+
+    before = drawn()
+    page.js("dispatchEvent(new Event('beforeprint'))")
+    body, width, sharpness, theme, controls = drawn()
+    assert (body, sharpness, theme, controls) == (700, 3, "light", False)
+    assert 250 < width < 350  # two charts beside each other
+    assert page.js("return document.documentElement.scrollWidth") <= 1300
+    visible = (
+        "return [...document.querySelectorAll('button, .overlay')].filter((b) => b.offsetWidth).map((b) => b.className)"
+    )
+    assert "overlay" not in page.js(visible)
+    page.js("dispatchEvent(new Event('afterprint'))")
+    assert drawn() == before
+
+
+def test_a_printed_report_has_few_pages_and_comes_back_as_it_was(opened, tmp_path):
+    page = opened(run_with_everything(tmp_path))
+    before = page.state()
+    paper = base64.b64decode(page.driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"])
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 3
+    after = page.state()
+    assert (after["charts"], after["theme"]) == (before["charts"], "auto")
+
+
 # Findings, notes, settings, matrices ----------------------------------------------------------------------------------------
 
 
@@ -534,7 +604,7 @@ def test_layers_histograms_confusions_pictures_and_notes(opened, tmp_path):
     assert (state["histograms"]["name"], state["histograms"]["columns"]) == ("weights/0", 30)
     page.click("#histograms button[data-choice=ridges]")
     assert page.state()["histograms"]["ridges"] == 14
-    assert page.text("#confusion table") == "true ↓ predicted →catdogcat82dog19"
+    assert page.text("#confusion table") == "catdogcat82dog19"
     assert page.js("return document.querySelector('#figures img').naturalWidth") > 100
     page.click("#notes button")
     assert page.state()["cross"] == 30
@@ -552,6 +622,12 @@ def test_settings_that_differ_are_shown_and_all_on_demand(opened):
     assert rows() == [["lr", "0.1", "0.2"]]
     page.click("#config details button")
     assert ["seed", "0", "0"] in rows()
+
+
+def test_runs_that_differ_in_nothing_have_no_empty_table(opened):
+    page = opened([run_of(5), run_of(5)])
+    assert page.text("#config summary") == "nothing"
+    assert page.text("#config .config") == ""
 
 
 def test_derived_settings_and_long_lists_are_folded(opened):
@@ -619,11 +695,20 @@ def test_without_scripts_there_is_a_picture(page, tmp_path):
         return page.driver.execute_cdp_cmd("DOM.getBoxModel", {"nodeId": node})["model"]
 
     picture = box("svg.still")
-    assert picture["width"] > 400
+    assert picture["width"] > 250
     assert picture["height"] > 100
     lines = page.driver.execute_cdp_cmd("DOM.querySelectorAll", {"nodeId": document, "selector": "svg.still path.line"})
     assert len(lines["nodeIds"]) == 8  # of both runs: training and validation loss, accuracy, rate
     assert box("#still table")["height"] > 20
+    sheet = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", sheet)
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert box("#still table")["width"] <= 718  # nothing is cut off on paper
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    telephone = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", telephone)
+    assert 250 < box("svg.still")["width"] < box(".stills")["width"] < 390
+    assert page.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]["width"] <= 390
     from selenium.common.exceptions import WebDriverException
 
     with pytest.raises(WebDriverException):

@@ -32,7 +32,8 @@ def _soon(monkeypatch):
 
 
 def total(page):
-    return sum(trace["total"] for chart in page.state()["charts"] for trace in chart["traces"])
+    """All points that are drawn; a chart that was built anew a moment ago, and waits for its frame, has none yet."""
+    return sum(trace["total"] for chart in page.state()["charts"] for trace in chart.get("traces", ()))
 
 
 def test_the_page_follows_a_run_and_keeps_what_was_chosen(page, watching, tmp_path):

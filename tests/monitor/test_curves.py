@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 import monitor
@@ -231,14 +231,80 @@ def legend_of(figure):
 
 
 @pytest.mark.parametrize("count", [2, 8, 40])
-def test_the_legend_of_many_runs_hides_no_panel_and_is_inside_the_picture(count):
-    figure = plot_learning_curves([run_of(f"run {i} with quite a long name", **LOSS) for i in range(count)])
+@pytest.mark.parametrize("style", ["paper", "slides"])
+def test_the_legend_of_many_runs_hides_no_panel_and_is_inside_the_picture(count, style):
+    figure = plot_learning_curves([run_of(f"run {i} with quite a long name", **LOSS) for i in range(count)], style=style)
     render(figure)
     box = figure.legends[0].get_window_extent()
     assert box.y1 <= min(ax.get_window_extent().y0 for ax in figure.axes)
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
     assert box.y0 >= 0
     assert all(ax.get_window_extent().height > 150 for ax in figure.axes)
+
+
+# What lies outside --------------------------------------------------------------------------------------------------------
+
+
+def outside(ax):
+    """{(colour, height): x} of the arrows and crosses of a panel."""
+    found = {}
+    for dots in ax.collections:
+        at = np.asarray(dots.get_offsets())
+        found[to_hex(dots.get_facecolor()[0]).upper(), at[0, 1]] = at[:, 0].tolist()
+    return found
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_run_that_explodes_does_not_flatten_the_others(log):
+    tail = 0.01 if log else 0.5
+    steady = [run_of(name, train_loss=[1.0, 0.6, tail]) for name in "ab"]
+    figure = plot_learning_curves([*steady, run_of("wild", train_loss=[1.0, 1e12, 1e30], lr=[0.1] * 3)])
+    render(figure)
+    ax = figure.axes[0]
+    assert ax.get_yscale() == ("log" if log else "linear")
+    low, high = ax.get_ylim()
+    assert 0.2 * tail < low < tail < 1 < high < 3
+    assert outside(ax) == {(COLOURS[2], 1.0): [1.0, 2.0]}
+    assert ax.get_title(loc="right") == "arrows: to 1e30"
+    assert (ax.get_title(), figure.axes[1].get_title(loc="right")) == ("loss", "")
+    assert ax.title.get_position()[0] == 0  # which leaves room for that
+    alone = plot_learning_curves(run_of("wild", train_loss=[1.0, 1e12, 1e30])).axes[0]
+    assert alone.get_ylim()[1] > 1e30
+    assert outside(alone) == {}
+
+
+def test_a_run_far_below_the_others_is_marked_below():
+    runs = [
+        run_of(name, val_accuracy=values) for name, values in {"a": [0.9, 0.8], "b": [0.9, -1e9], "c": [0.7, 0.9]}.items()
+    ]
+    ax = plot_learning_curves(runs).axes[0]
+    assert outside(ax) == {(COLOURS[1], 0.0): [1.0]}
+    assert ax.get_title(loc="right") == "arrows: to -1e9"
+
+
+def test_numbers_that_are_not_finite_are_crosses():
+    figure = plot_learning_curves(run_of(train_loss=[1.0, math.nan, math.inf, 0.5], val_loss=[1.0, 1.0, 1.0, 1.0]))
+    assert outside(figure.axes[0]) == {(COLOURS[0], 0.05): [1.0, 2.0]}
+    assert figure.axes[0].get_title(loc="right") == "crosses: not finite"
+    render(figure)
+    ax = plot_learning_curves(run_of(train_loss=[101.0, 100.0, math.nan, math.nan])).axes[0]
+    assert ax.get_xlim()[1] > 3  # the crosses are inside
+    assert ax.get_ylim() == pytest.approx((99.87, 101.13))
+
+
+def test_learning_rates_decades_apart_are_all_shown():
+    def rates(*tops, last=0.5):
+        runs = [run_of(str(lr), train_loss=[1.0, 0.5], lr=[lr, lr * last]) for lr in tops]
+        return panel(plot_learning_curves(runs), "learning rate")
+
+    assert rates(1.0, 0.001).get_yscale() == "log"
+    low, high = rates(1.0, 0.001, 0.01).get_ylim()
+    assert low < 0.0005 < 1 < high
+    assert rates(1.0, 0.1).get_yscale() == rates(1.0).get_yscale() == "linear"
+    assert rates(1.0, 1e-3, last=1e-9).get_ylim()[0] > 1e-8  # a schedule that ends in nearly nothing
+    zero = rates(1.0, 1e-3, last=0.0)
+    render(zero.figure)
+    assert outside(zero) == {}  # the lines go down to the floor
 
 
 def test_runs_that_recorded_different_things_are_drawn_together():
@@ -537,6 +603,13 @@ def test_a_boundary_of_whole_numbers_or_without_spread_is_drawn_on_a_fine_grid()
         seen = []
         render(plot_decision_boundary(lambda grid, seen=seen: seen.append(grid) or halves(grid), x, [0, 1], resolution=20))
         assert len(np.unique(seen[0][:, 0])) == 20
+
+
+def test_axes_of_models_have_names():
+    fit = plot_fit(np.sin, np.linspace(0, 1, 5)[:, None], np.ones(5)).axes[0]
+    assert (fit.get_xlabel(), fit.get_ylabel()) == ("input", "output")
+    plane = plot_decision_boundary(lambda x: np.stack([x[:, 0], -x[:, 0]], axis=1), np.eye(2), np.array([0, 1])).axes[0]
+    assert (plane.get_xlabel(), plane.get_ylabel()) == ("first input", "second input")
 
 
 def test_a_fit_has_the_data_and_the_curve():

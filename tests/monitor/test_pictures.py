@@ -4,6 +4,7 @@ Pictures that test_curves.py tests already are tested here only for what it leav
 """
 
 import io
+import itertools
 import subprocess
 import sys
 from itertools import pairwise
@@ -96,6 +97,9 @@ def test_many_classes_are_shades_with_some_names():
     assert len(figure.axes) == 2  # a scale in the numbers' place
     assert max(figure.get_size_inches()) < 7
     assert len(plot_confusion_matrix(many[:30], many[:30]).axes[0].texts) == 30
+    ax = drawn(plot_confusion_matrix(many[:40], many[:40])).axes[0]
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
 def test_numbers_can_be_read_on_their_shade():

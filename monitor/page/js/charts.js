@@ -29,6 +29,7 @@ function buildChart(host, metric, kind) {
   const legend = make("span", "legend", head);
   const note = make("span", "muted note", head);
   const button = make("button", "quiet", head, "log y");
+  button.setAttribute("aria-label", `log y, ${titleOf(metric)}`); // there is one for each chart
   const plot = createPlot(card, {
     kind: "chart",
     metric,
@@ -80,7 +81,17 @@ function makeSvg(tag, attributes, parent) {
 
 function isLog(plot) {
   const chosen = app.logY.get(plot.metric);
-  return chosen === undefined ? isWideLoss(plot) : chosen;
+  if (chosen !== undefined) return chosen;
+  return plot.metric === "lr" ? areWideRates(plot) : isWideLoss(plot);
+}
+
+// Learning rates of runs that begin decades apart; none of them explodes, so all are shown. Within one run, a schedule is
+// easier to recognise on a linear axis.
+function areWideRates(plot) {
+  const tops = app.model.runs
+    .map((run) => extent(visibleTraces("lr").filter((entry) => entry.run === run), wholeDomain(), true)[1])
+    .filter((top) => top > 0 && Number.isFinite(top));
+  return tops.length > 1 && Math.max(...tops) > 30 * Math.min(...tops);
 }
 
 // A loss that falls by more than a factor of 30 is drawn on a logarithmic axis, unless the reader says otherwise.
@@ -144,10 +155,11 @@ const BOUNDS = new Map([
 ]);
 
 function yDomain(plot, traces, log) {
-  let [low, high] = typicalExtent(traces, plot.x.domain, log);
+  let [low, high] = (plot.metric === "lr" ? extent : typicalExtent)(traces, plot.x.domain, log);
   if (low > high) [low, high] = extent(traces, wholeDomain(), log); // between two points: keep the lines in view
   if (low > high) return log ? [0.1, 1] : [0, 1];
   if (log) {
+    if (plot.metric === "lr") low = Math.max(low, high / 1e6); // a schedule that ends in nearly nothing
     const margin = low < high ? (high / low) ** 0.06 : 2;
     return [Math.max(low / margin, 1e-300), high * margin];
   }

@@ -13,6 +13,8 @@ async function start() {
   app.drawn.milliseconds = performance.now() - began;
   new ResizeObserver(redraw).observe(document.getElementById("page"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  window.addEventListener("beforeprint", () => setPrinting(true));
+  window.addEventListener("afterprint", () => setPrinting(false));
   startLive(content);
 }
 
@@ -116,6 +118,14 @@ function nextTheme() {
   app.theme = themes[(themes.indexOf(app.theme) + 1) % themes.length];
   document.documentElement.dataset.theme = app.theme;
   redraw();
+}
+
+// On paper everything is as wide as a sheet (page.css), light, and drawn at once: nothing waits for a frame there.
+function setPrinting(on) {
+  app.printing = on;
+  document.body.classList.toggle("printing", on);
+  document.documentElement.dataset.theme = on ? "light" : app.theme;
+  drawEverything();
 }
 
 function isDark() {

@@ -43,9 +43,9 @@ function paint(plot) {
   plot.draw(plot);
 }
 
-// As many pixels as the screen has; the drawing goes on in CSS pixels.
+// As many pixels as the screen has, or a printer; the drawing goes on in CSS pixels.
 function fitCanvas(canvas, width, height) {
-  const ratio = window.devicePixelRatio || 1;
+  const ratio = app.printing ? 3 : window.devicePixelRatio || 1;
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
@@ -250,7 +250,7 @@ function drawXAxis(plot, grid = true) {
   ctx.textAlign = "right";
   ctx.fillText("step", plot.left - 6, floor + 7);
   let last = plot.left - 12;
-  for (const tick of ticksOf(plot.x, Math.max(2, plot.width / 90))) {
+  for (const tick of ticksOf(plot.x, Math.max(2, plot.width / 90)).filter(Number.isInteger)) {
     const x = Math.round(plot.x.to(tick)) + 0.5;
     const text = tick >= 1e6 ? formatNumber(tick, 4) : formatNumber(tick, 12).replace(/\B(?=(\d{3})+$)/g, ",");
     const half = ctx.measureText(text).width / 2;

@@ -11,6 +11,7 @@ const app = {
   focusRun: null, // id of the run whose row is pointed at: the others fade
   finding: null, // { run, id, steps } of the finding that was chosen
   theme: "auto",
+  printing: false,
   all: { config: false, charts: false }, // whether everything is listed
   layers: { run: null, quantity: null },
   histograms: { run: null, name: null, view: "heat map" },
@@ -63,7 +64,7 @@ function wholeDomain() {
     Object.values(run.histograms).forEach((histogram) => include(histogram.steps));
   }
   if (low > high) return [0, 1];
-  return low < high ? [low, high] : [low - 1, high + 1];
+  return low < high ? [low, high] : [low - 0.5, high + 0.5];
 }
 
 function setDomain(domain) {
@@ -89,7 +90,7 @@ let afterDrawing = [];
 
 // Draw everything again before the next frame, however often this is called.
 function redraw() {
-  if (waiting) return;
+  if (waiting || app.printing) return;
   waiting = true;
   requestAnimationFrame(() => {
     waiting = false;

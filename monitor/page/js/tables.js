@@ -188,9 +188,9 @@ function buildConfig(section) {
   host.replaceChildren();
   const details = make("details", "", host);
   details.open = wasOpen ?? (several && rows.length <= FEW_SETTINGS);
-  make("summary", "", details, `${rows.length} setting${rows.length === 1 ? "" : "s"}`);
+  make("summary", "", details, rows.length ? `${rows.length} setting${rows.length === 1 ? "" : "s"}` : "nothing");
   const table = make("table", several ? "config several" : "config", make("div", "scroll", details));
-  if (several) addConfigHead(table);
+  if (several && rows.length) addConfigHead(table);
   for (const row of rows) {
     const line = addRow(table, [row.key, ...row.values.map((value) => (value === null ? "–" : value))]);
     line.className = several && row.differs ? "differs" : "";
@@ -221,13 +221,16 @@ function addAllButton(host) {
 function buildConfusion(section) {
   const runs = app.model.runs.filter((run) => run.confusion);
   section.hidden = !runs.length;
-  section.querySelectorAll(".card").forEach((old) => old.remove());
+  section.querySelectorAll(".gallery").forEach((old) => old.remove());
+  const gallery = make("div", "gallery", section);
   for (const run of runs) {
-    const card = make("figure", "card", section);
-    if (app.model.runs.length > 1) make("figcaption", "name", card, run.name);
+    const card = make("figure", "card", gallery);
+    const caption = make("figcaption", "", card);
+    if (app.model.runs.length > 1) make("b", "name", caption, run.name);
+    make("span", "muted", caption, "rows: true class, columns: predicted");
     const table = make("table", "confusion", make("div", "scroll", card));
     const { labels, counts } = run.confusion;
-    addRow(table, ["true ↓ predicted →", ...labels], "th");
+    addRow(table, ["", ...labels], "th");
     counts.forEach((row, i) => buildConfusionRow(table, labels[i], row));
   }
 }
