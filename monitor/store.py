@@ -51,8 +51,8 @@ def encode(value: Any) -> Any:
         return value
     if isinstance(value, dict):
         return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):  # of numbers, nearly always
-        return [item if type(item) is float and math.isfinite(item) else encode(item) for item in value]
+    if isinstance(value, list | tuple):  # of numbers or None, nearly always
+        return [i if i is None or (type(i) is float and math.isfinite(i)) else encode(i) for i in value]
     if isinstance(value, str | bool | int):
         return value
     if hasattr(value, "tolist") and type(plain := value.tolist()) is not kind:
