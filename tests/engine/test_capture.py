@@ -1628,3 +1628,57 @@ def test_a_check_now_and_then():
     assert len(reasons) == 1
     assert "seen only now" in reasons[0]
     assert bits(answer) == bits(XS[0][0] * 3.0)
+
+
+# Arguments of all kinds -------------------------------------------------------------------------------------------------
+
+
+def test_an_argument_may_be_a_number_or_a_string():
+    """Beside a function that names attributes, which are looked for in arguments that have any."""
+    model = tn.Linear(2, 1, seed=0)
+
+    @capture
+    def step(x, factor, kind):
+        return (model(x) * factor).sum() if kind == "sum" else model.weight.sum()
+
+    x = np.ones((3, 2), np.float32)
+    found = [step(x, factor, kind).item() for kind in ("sum", "weight") for factor in (0.5, 2.0) for _ in range(4)]
+    assert step.failure is None
+    expected = [float((model(x) * f).sum().item()) for f in (0.5, 2.0) for _ in range(4)]
+    assert found == expected + [model.weight.sum().item()] * 8
+
+
+def test_a_method_is_captured_for_each_object():
+    class Counter:
+        def __init__(self, factor):
+            self.factor = np.float32(factor)
+
+        @capture
+        def twice(self, x):
+            """Say twice."""
+            return x * self.factor
+
+    x = np.ones(3, np.float32)
+    two, three = Counter(2), Counter(3)
+    for _ in range(5):
+        assert two.twice(x).tolist() == [2, 2, 2]
+        assert three.twice(x).tolist() == [3, 3, 3]
+    assert Counter.twice.__doc__ == "Say twice."
+
+
+def test_an_empty_batch_is_like_any_other():
+    model = tn.Linear(2, 1, seed=0)
+    optimizer = SGD(model.parameters(), lr=0.1)
+
+    @capture
+    def step(x):
+        optimizer.zero_grad()
+        loss = (model(x) * 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    before = model.weight.numpy().copy()
+    assert [step(np.ones((0, 2), np.float32)).item() for _ in range(4)] == [0] * 4
+    assert (model.weight.numpy() == before).all()
+    assert step.failure is None

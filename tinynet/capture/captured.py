@@ -43,6 +43,10 @@ class Captured:
         self._in_vain = 0
         self._busy = threading.Lock()
 
+    def __get__(self, owner: Any, kind: type | None = None) -> Any:
+        """As a method: the object is the first argument."""
+        return self if owner is None else functools.partial(self, owner)
+
     def __call__(self, *args: Any, **params: Any) -> Any:
         if self.failure is not None or is_recording.get() is not True or not self._busy.acquire(False):
             return self.function(*args, **params)  # (busy: in another thread, and there is one set of arrays)

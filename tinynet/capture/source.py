@@ -79,7 +79,8 @@ class Source:
         """An operand of a ufunc. A number repeated along all axes is quicker as the number, and for + - * / as exact."""
         if isinstance(value, Traced) and function in (np.add, np.subtract, np.multiply, np.divide):
             array = self.plan.placed(value)
-            if not self.on_device and array.ndim and not any(array.strides) and not self.plan.is_given(value):
+            repeated = array.ndim and array.size and not any(array.strides)
+            if repeated and not self.on_device and not self.plan.is_given(value):
                 return self.name(array[(0,) * array.ndim + (...,)], "a", ("repeated", id(array)))
         return self.value(value, dtype)
 

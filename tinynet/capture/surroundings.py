@@ -33,7 +33,7 @@ class Surroundings:
         self._settings: list[tuple[str, dict, list]] = []  # (name of an optimizer, its group, what was in it)
         self._names: set[str] = set()  # what the functions name
         self._met: set[Any] = set()
-        self._waiting: list[tuple[str, Any]] = [("an argument", value) for value in arguments]  # (name, object)
+        self._waiting = [("an argument", value) for value in arguments if has_attributes(value)]  # (name, object)
         self._meet("the function", function)
         while self._look_into_objects():
             pass
@@ -54,7 +54,7 @@ class Surroundings:
             self.contents.append((name, items, list(items)))
             self._places.append(value)
             self._meet_all(name, items)
-        elif hasattr(value, "__dict__") and not isinstance(value, CLOSED):
+        elif has_attributes(value):
             self._waiting.append((name, value))
             modules = [m for _, m in value.named_modules()] if hasattr(value, "named_modules") else [value]
             self._meet_all(name, [f for m in modules for f in methods(m, "__call__", "forward")])
@@ -143,6 +143,11 @@ def alike(now: Any, then: Any) -> bool:
         x is y or (type(x) is type(y) and isinstance(x, int | float | str) and repr(x) == repr(y))
         for x, y in zip(now, then, strict=True)
     )
+
+
+def has_attributes(value: Any) -> bool:
+    """Whether it is an object whose attributes are looked at."""
+    return hasattr(value, "__dict__") and not isinstance(value, CLOSED)
 
 
 def methods(thing: Any, *names: str) -> list[Any]:
