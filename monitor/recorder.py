@@ -63,7 +63,7 @@ class Recorder:
             stamp = datetime.fromtimestamp(started).strftime("%Y%m%d-%H%M%S")
             path = store.new_folder(Path(root), f"{stamp}-{store.folder_name(meta['name'])}")
             descriptor = store.open_events(path / "events.jsonl")
-        self._begin(meta, path, descriptor, sinks, [])
+        self._begin(meta, path, descriptor, sinks)
         self.event("start", 0, {})
 
     @classmethod
@@ -88,18 +88,18 @@ class Recorder:
             segments, now = before.segments, _of_this_process(time.time())
             first = {"started": before.meta.get("started"), "resumed": now["started"], "reason": None}
             recorder = cls.__new__(cls)
-            recorder._begin({**before.meta, **now, **first, "segments": segments}, folder, descriptor, sinks, before.events)
+            recorder._begin({**before.meta, **now, **first, "segments": segments}, folder, descriptor, sinks)
         except BaseException:
             with contextlib.suppress(OSError):  # already, if the recorder is gone
                 os.close(descriptor)
             raise
-        recorder._torn, recorder._unreadable = store.ends_torn(descriptor), before.unreadable
+        recorder._torn = store.ends_torn(descriptor)
         recorder.segment = 1 + max([len(segments) - 1, *(event["g"] for event in before.events)])
         last = max((event["s"] for event in before.select(*store.MEASURED)), default=0)
         recorder.event("start", last if step is None else step, {"resumed_from": step})
         return recorder
 
-    def _begin(self, meta: dict, path: Path | None, descriptor: int | None, sinks: list, events: list) -> None:
+    def _begin(self, meta: dict, path: Path | None, descriptor: int | None, sinks: list) -> None:
         self.meta: dict[str, Any] = meta
         self.name: str = str(meta.get("name", "run"))
         self.path = path
@@ -110,8 +110,9 @@ class Recorder:
         self._counted = 0  # the step from which a log() without one counts on
         self._began = time.perf_counter()  # never set back, as the time of day may be
         self._torn = False  # the last line may lack its end: the disk was full, say
-        self._unreadable = 0  # lines that earlier segments left half written
-        self._events: list[dict[str, Any]] = events
+        self._trained = False  # this segment measured something after an update
+        self._recorded = store.Tail()  # the events; of a run on disk, as far as somebody has asked for them
+        self._end: int | None = None  # where the file ended when this recorder did: another may have gone on
         self._pictures: dict[str, bytes] = {}  # figures of a run in memory
         self._losses: list[np.ndarray] = []  # rows of val_loss.npy of a run in memory
         self._keeps_losses = True  # no more once one did not fit
@@ -123,16 +124,17 @@ class Recorder:
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
-    def log(self, step: int | Mapping[str, Any] | None = None, **scalars: Any) -> None:
+    def log(self, scalars: Mapping[str, Any] | int | None = None, /, step: int | None = None, **more: Any) -> None:
         """Record numbers at a step (the step after the last one logged, if not given): `log(loss=0.1)`.
 
-        Names may have slashes: `log(**{"train/loss": 0.1})`, or for short `log({"train/loss": 0.1})`. Values are numbers
+        Names may have slashes: `log({"train/loss": 0.1}, step=5)`, or `log(5, **{"train/loss": 0.1})`. Values are numbers
         or one-element arrays or tensors.
         """
-        if isinstance(step, Mapping):
-            scalars = {**step, **scalars}
-            step = None
-        self.event("step", self._counted + 1 if step is None else step, scalars)
+        if scalars is not None and not isinstance(scalars, Mapping):
+            if step is not None:
+                raise TypeError(f"log: the step is given twice, as {scalars!r} and as step={step!r}")
+            scalars, step = None, scalars
+        self.event("step", self._counted + 1 if step is None else step, {**(scalars or {}), **more})
 
     def event(self, kind: str, step: int, data: Mapping[str, Any], epoch: float | None = None, counts: bool = True) -> None:
         """Append one event; kinds: start step eval layer histogram val_loss figure finding note checkpoint stop.
@@ -153,9 +155,9 @@ class Recorder:
             raise ValueError(f"there is no event of kind {kind!r}; the kinds are {' '.join(store.KINDS)}")
         if kind in store.SCALARS:
             data = {str(name): _scalar(name, value) for name, value in data.items()}
-        else:
+        elif self.path is None or self._sinks:  # somebody keeps it
             data = store.encode(dict(data))
-        step = int(step)
+        step = step if type(step) is int else _whole(step)
         if not -(2**63) <= step < 2**63:
             raise ValueError(f"step must be a number of updates, got {step}")
         e = None if epoch is None else _scalar("epoch", epoch)
@@ -166,12 +168,17 @@ class Recorder:
         return int((time.perf_counter() - self._began) * 1e6) / 1e6
 
     def _add(self, events: list[dict[str, Any]], counts: bool) -> None:
-        if self._descriptor is not None:
+        if self._descriptor is None:
+            self._recorded.events += events
+        else:
             self._append(self._descriptor, b"".join(map(store.event_line, events)))
-        self._events += events
-        self.step = events[-1]["s"]
+        last = events[-1]
+        if last["k"] == "eval" and self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
+            raise store.RecorderError(f"the run was deleted while it was being recorded: {str(self.path)!r}")
+        self.step = last["s"]
         if counts:
             self._counted = self.step
+        self._trained |= self.step > 0 and last["k"] in store.SCALARS
         for event in events if self._sinks else ():
             self._tell("write", event)
 
@@ -270,22 +277,20 @@ class Recorder:
             self.event("stop", self.step, {"status": status, "reason": reason})
         finally:  # the run has ended, even where its last line cannot be written
             self.meta.update(status=status, reason=reason, ended=_iso(time.time()))
-            if self._close is not None:
+            if self.path is not None and self._close is not None:
+                with contextlib.suppress(OSError):
+                    self._end = (self.path / "events.jsonl").stat().st_size
                 self._close()
                 self._descriptor = None
             self._tell("finish", self.meta)
             self._tell("close")
             self._write_meta()
-        if status == "finished" and self._trained() and not all(watcher.asked for watcher in self.watchers):
+        if status == "finished" and self._trained and not all(watcher.asked for watcher in self.watchers):
             warnings.warn(
                 "recorder.watch(model) recorded nothing: in a loop of your own, write watcher = recorder.watch(model), and "
                 "call watcher.begin(step) before the forward pass and watcher.end(step, loss) after the update",
                 stacklevel=3 if self.entered else 2,
             )
-
-    def _trained(self) -> bool:
-        """Whether this segment measured anything after an update."""
-        return any(e["g"] == self.segment and e["s"] > 0 and e["k"] in store.SCALARS for e in self._events)
 
     def _write_meta(self) -> None:
         if self.path is not None:
@@ -314,7 +319,7 @@ class Recorder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if kind is None:
+        if kind is None or (isinstance(error, SystemExit) and not error.code):  # sys.exit() is an end like any other
             self.finish()
             return
         with contextlib.suppress(store.RecorderError):  # a disk that is full need not be reported twice
@@ -328,7 +333,25 @@ class Recorder:
     @property
     def run(self) -> Run:
         """What was recorded so far, as a Run."""
-        return Run(self.meta, self._events, self.path, self._unreadable, self._pictures, self._losses)
+        recorded = self._recorded
+        if self.path is not None:
+            try:
+                with (self.path / "events.jsonl").open("rb") as file:
+                    recorded.take(file, self._end)
+            except OSError as error:
+                raise store.RecorderError(f"cannot read back {str(self.path)!r}: {error.strerror}") from None
+        return Run(self.meta, recorded.events, self.path, recorded.unreadable, self._pictures, self._losses)
+
+
+def _whole(step: Any) -> int:
+    """A step as Python's int."""
+    try:
+        number = step.item() if hasattr(step, "item") else step
+        if isinstance(number, bool | str) or number % 1:  # nan % 1 and inf % 1 are nan
+            raise TypeError
+        return int(number)
+    except (TypeError, ValueError):
+        raise TypeError(f"step must be a whole number of updates, got {step!r}") from None
 
 
 def _scalar(name: str, value: Any) -> float | str:

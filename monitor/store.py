@@ -26,7 +26,7 @@ import re
 import stat
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 SCHEMA = 1
 KINDS = ("start", "step", "eval", "layer", "histogram", "val_loss", "figure", "finding", "note", "checkpoint", "stop")
@@ -79,7 +79,11 @@ _compact = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 def event_line(event: dict[str, Any]) -> bytes:
     """An event as its line of events.jsonl."""
-    return _compact(event).encode() + b"\n"
+    try:
+        line = _compact(event)  # nearly always
+    except (TypeError, ValueError):  # NumPy's numbers and arrays, or some that are not finite
+        line = _compact({**event, "d": encode(event["d"])})
+    return line.encode() + b"\n"
 
 
 def append(descriptor: int, line: bytes) -> None:
@@ -91,13 +95,37 @@ def append(descriptor: int, line: bytes) -> None:
 
 def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Every readable event, in order, and the number of lines that were not (a crash may tear the last one)."""
+    return parse_lines(read_bytes(path)) if os.path.lexists(path) else ([], 0)
+
+
+def parse_lines(content: bytes) -> tuple[list[dict[str, Any]], int]:
+    """The events in some lines, and the number of those that are not readable."""
     events, bad = [], 0
-    for line in filter(None, read_bytes(path).split(b"\n") if os.path.lexists(path) else []):  # b"": Recorder._append
+    for line in filter(None, content.split(b"\n")):  # b"": Recorder._append
         try:
             events.append(parse_event(line))
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             bad += 1
     return events, bad
+
+
+class Tail:
+    """Follows an events.jsonl that grows. A line of which only a part is there is left for the next time."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.unreadable = 0
+        self._offset = 0  # what of the file they are of
+
+    def take(self, file: BinaryIO, end: int | None = None) -> None:
+        """Add what is new, up to so many bytes from the beginning."""
+        file.seek(self._offset)
+        new = file.read(-1 if end is None else end - self._offset)
+        new = new[: new.rfind(b"\n") + 1]
+        self._offset += len(new)
+        events, bad = parse_lines(new)
+        self.events += events
+        self.unreadable += bad
 
 
 def read_bytes(path: Path) -> bytes:

@@ -7,9 +7,12 @@ import json
 import math
 import os
 import random
+import re
+import shutil
 import socket
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from datetime import datetime
 from pathlib import Path
@@ -610,3 +613,69 @@ def test_a_file_that_is_something_else_is_neither_read_nor_written(tmp_path, con
 def test_what_are_no_losses_of_examples(bad):
     with pytest.raises(TypeError, match="log_val_losses: expected one loss for each example, got an array of shape"):
         Recorder(None).log_val_losses(bad)
+
+
+def test_log_takes_a_dict_and_a_step_in_every_order():
+    recorder = Recorder(None)
+    recorder.log({"a": 1}, step=5)
+    recorder.log(6, a=2)
+    recorder.log(step=7, a=3)
+    recorder.log({"a": 4}, b=5)  # the step after
+    recorder.log({"step": 9, "a": 5}, step=20)  # a number of that name
+    recorder.log(step=np.int64(21), a=6)
+    recorder.log(step=22.0, a=7)
+    steps, values = recorder.run.series("a")
+    assert list(zip(steps.tolist(), values.tolist(), strict=True)) == [
+        *((5, 1), (6, 2), (7, 3), (8, 4), (20, 5), (21, 6), (22, 7))
+    ]
+    assert recorder.run.series("step")[1].tolist() == [9]
+    assert [type(event["s"]) for event in recorder.run.events] == [int] * 8
+
+
+@pytest.mark.parametrize("step", [2.7, "3", True, math.nan, math.inf, [1], np.array([1, 2])], ids=repr)
+def test_a_step_that_is_no_whole_number_is_refused(step):
+    recorder = Recorder(None)
+    with pytest.raises(TypeError, match=f"^step must be a whole number of updates, got {re.escape(repr(step))}$"):
+        recorder.log(step=step, a=1)
+    with pytest.raises(TypeError, match=r"^log: the step is given twice, as 3 and as step=4$"):
+        recorder.log(3, step=4, a=1)
+    assert recorder.run.names() == []
+
+
+@pytest.mark.parametrize(("code", "status"), [(None, "finished"), (0, "finished"), (2, "failed"), ("why", "failed")])
+def test_leaving_the_program_on_purpose_is_no_failure(tmp_path, code, status):
+    with pytest.raises(SystemExit), Recorder(tmp_path) as recorder:
+        sys.exit(code)
+    assert Run.open(recorder.path).status == status
+
+
+def test_what_is_on_disk_is_not_kept_in_memory_too(tmp_path):
+    """It is read back when somebody asks, each time what is new, and never what another recorder adds later."""
+    recorder = Recorder(tmp_path)
+    recorder.log(a=1)
+    before = recorder.run.events[:]
+    assert [event["k"] for event in before] == ["start", "step"]
+    tracemalloc.start()
+    for _ in range(2_000):
+        recorder.log(a=1)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 100_000  # in memory they would take a megabyte
+    assert recorder.run.events[:2] == before
+    assert len(recorder.run.events) == 2_002
+    recorder.finish()
+    mine = recorder.run.events
+    Recorder.resume(recorder.path).finish()
+    assert recorder.run.events == mine == Run.open(recorder.path).events[:-2]
+    shutil.rmtree(recorder.path)
+    with pytest.raises(RecorderError, match=r"^cannot read back '.*': No such file or directory$"):
+        _ = recorder.run
+
+
+@POSIX
+def test_a_run_deleted_while_it_is_recorded_is_noticed_at_the_next_evaluation(tmp_path):
+    recorder = Recorder(tmp_path)
+    shutil.rmtree(recorder.path)
+    recorder.log(a=1)  # to look every time would take longer than to record
+    with pytest.raises(RecorderError, match=r"^the run was deleted while it was being recorded: '.*-run'$"):
+        recorder.event("eval", 1, {"a": 1})

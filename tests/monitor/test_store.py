@@ -68,9 +68,9 @@ def test_an_array_keeps_its_sign_of_zero_and_its_kind_of_number():
     assert str(store.encode(np.array([0, 1]))) == "[0, 1]"
 
 
-def test_what_was_not_encoded_is_refused_rather_than_written_as_no_json():
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        store.event_line({"d": {"loss": math.nan}})
+def test_a_line_is_strict_json_whatever_the_data():
+    data = {"loss": math.nan, "list": [1.0, -math.inf], "array": np.arange(2), 3: np.float32(0.5)}
+    assert store.event_line({"d": data}) == b'{"d":{"loss":"nan","list":[1.0,"-inf"],"array":[0,1],"3":0.5}}\n'
 
 
 VALUES = st.recursive(
