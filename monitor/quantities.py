@@ -68,6 +68,8 @@ class Weights:
         """The array of each parameter, if these are not that already."""
         if len(arrays) == len(self.parameters):
             return arrays
+        if arrays[0] is None:
+            return [None] * len(self.parameters)
         ends = np.cumsum([array.size for array in self._arrays])
         parts = np.split(arrays[0], ends[:-1])
         return [part.reshape(array.shape) for part, array in zip(parts, self._arrays, strict=True)]

@@ -7,7 +7,7 @@ import pytest
 
 import tinynet as tn
 from monitor import Recorder
-from monitor.arrays import numbers_on_host
+from monitor.arrays import SideBySide, numbers_on_host
 from monitor.histograms import Histogram
 from monitor.quantities import QUANTITIES
 from monitor.undisturbed import Undisturbed
@@ -136,10 +136,11 @@ def test_a_unit_is_dead_if_it_is_zero_on_all_rows(shape, zero, dead):
         def forward(self, x):
             return tn.Tensor(answer)
 
-    answer = np.ones(shape, np.float32)
-    answer[zero] = 0
-    model = Sequential(Linear(1, 1), Given())
-    assert column(watched(model, lambda: model[1](None)), "dead")["layers.1"] == dead
+    for sign in (1, -1):  # outputs that add up to zero are no zeros
+        answer = np.resize(np.array([1, sign], np.float32), shape[::-1]).T.copy()
+        answer[zero] = 0
+        model = Sequential(Linear(1, 1), Given())
+        assert column(watched(model, lambda model=model: model[1](None)), "dead")["layers.1"] == dead
 
 
 def test_numbers_too_large_or_small_for_a_sum_of_squares_in_float32():
@@ -166,6 +167,18 @@ def test_numbers_too_large_or_small_for_a_sum_of_squares_in_float32():
     np.testing.assert_allclose(weights, [5e30, 5e-30, 5**0.5, 5**0.5, 5**0.5, 0], rtol=1e-5)
     ratios = run.select("layer")[0]["d"]["update_ratio"]
     assert ratios == [0, 0, 0, 0, 0, None]  # of nothing there is no share
+
+
+def test_a_step_that_is_long_beside_very_small_weights():
+    model = Linear(2, 2, bias=False, seed=0)
+    model.weight.data[...] = 1e-25
+
+    def step():
+        model.weight.data[...] = 5e-25
+
+    run = watched(model, step)
+    assert run.layers("weight_norm")[2].item() == pytest.approx(2e-25, rel=1e-5)
+    assert run.layers("update_ratio")[2].item() == pytest.approx(4, rel=1e-5)
 
 
 def test_what_is_not_there_is_none():
@@ -509,6 +522,69 @@ def test_parameters_may_become_other_arrays():
     watcher.end(4)
     np.testing.assert_allclose(recorder.run.layers("update_ratio")[2][:, 0], [0.5, 0.5, 0.5, np.nan], rtol=1e-6)
     assert recorder.run.layers("weight_norm")[2][2, 0] == pytest.approx(0.1 * 6**0.5, rel=1e-12)  # in float64
+
+
+def test_arrays_side_by_side_are_one():
+    memory = np.arange(12.0, dtype=np.float32)
+    a, b, c = memory[1:7].reshape(2, 3), memory[7:9], memory[9:]
+    joined = SideBySide()
+    (whole,) = joined.of([a, b, c])
+    assert whole.tolist() == list(range(1, 12))
+    assert np.shares_memory(whole, memory)
+    assert joined.of([a, b, c])[0] is whole  # looked for once
+    apart = [
+        [b, a],
+        [a, c],
+        [a, b.copy()],
+        [a, memory[7:9].view(np.int32)],
+        [a.T, b],
+        [a],
+        [],
+        [memory[:4], memory[2:6]],
+        [np.ones((4, 4))[:2, :2], np.ones(2)],
+        [np.float32(1), np.float32(2)],
+    ]
+    for arrays in apart:
+        assert list(map(id, joined.of(arrays))) == list(map(id, arrays))
+    assert joined.of([a, b])[0].tolist() == list(range(1, 9))
+    assert joined.of([b, a])[0] is b  # others than last time
+
+
+@pytest.mark.parametrize("laid_out", ["before", "in the step", "again", "no more"])
+def test_where_the_parameters_lie_makes_no_difference(laid_out):
+    """An optimizer lays them side by side; it may be made, or its arrays be replaced, between two looks."""
+
+    def found(apart):
+        model, (x, y), recorder = tn.MLP([6, 8, 3], seed=0), data(), Recorder(None)
+        watcher = recorder.watch(model, every=1, rho=1)
+        parameters = dict(model.named_parameters())
+
+        def take_apart():
+            for parameter in parameters.values():
+                parameter.data = parameter.data.copy()
+
+        optimizer = SGD(model.parameters(), 0.1) if laid_out != "in the step" else None
+        for step in range(1, 4):
+            watcher.begin(step)
+            if optimizer is None:
+                optimizer = SGD(model.parameters(), 0.1)
+            optimizer.zero_grad()
+            loss = tn.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            if apart or (laid_out == "no more" and step == 2):
+                take_apart()
+            if laid_out == "again" and step == 2:
+                optimizer = SGD(model.parameters(), 0.1)
+            watcher.end(step, loss, lambda: tn.cross_entropy(model(x), y))
+        return [recorder.run.layers(q)[2] for q in ("grad_norm", "weight_norm", "update_ratio")], recorder.run.series(
+            "rho"
+        )[1]
+
+    (together, rho), (apart, rho_apart) = found(False), found(True)
+    np.testing.assert_allclose(np.array(together), np.array(apart), rtol=1e-6)
+    np.testing.assert_allclose(rho, rho_apart, rtol=1e-3)
+    assert np.isfinite(rho).all()
 
 
 # rho ------------------------------------------------------------------------------------------------------------------
