@@ -135,8 +135,10 @@ class EarlyStopping(Callback):
 class ReduceOnPlateau(Callback):
     """Multiply the learning rate by `factor` when `monitor` has not improved by `min_delta` for `patience` epochs.
 
-    Keras' arguments. The rate of every group is multiplied, be it a number or a schedule; a number never falls below
-    `min_lr`. After a cut, `cooldown` epochs are waited before counting starts again.
+    Keras' arguments and, as in Keras, with patience=10 the tenth epoch without an improvement cuts; PyTorch's
+    ReduceLROnPlateau, and optimizers.Plateau, cut at the eleventh. The rate of every group is multiplied, be it a number or
+    a schedule (any function of the step). A number is not cut below `min_lr`, and never raised. After a cut, `cooldown`
+    epochs are waited before counting starts again.
     """
 
     def __init__(
@@ -170,7 +172,7 @@ class ReduceOnPlateau(Callback):
             self._loaded = False
             for group in training.optimizer.param_groups:
                 for _ in range(self._cuts if callable(group["lr"]) else 0):
-                    group["lr"] = group["lr"] * self.factor
+                    group["lr"] = self._cut(group["lr"])
 
     def on_epoch_end(self, training: Any) -> None:
         if self.best.improved(training.logs, training.epoch):
@@ -178,9 +180,13 @@ class ReduceOnPlateau(Callback):
         elif training.epoch - self._since >= self.patience:
             self._since, self._cuts = training.epoch + self.cooldown, self._cuts + 1
             for group in training.optimizer.param_groups:
-                lr = group["lr"] * self.factor
-                group["lr"] = lr if callable(lr) else max(lr, self.min_lr)
+                group["lr"] = self._cut(group["lr"])
             training.recorder.note(f"{self.monitor} is on a plateau: lr is now {training.optimizer.lr:g}")
+
+    def _cut(self, lr: Any) -> Any:
+        if not callable(lr):
+            return min(lr, max(lr * self.factor, self.min_lr))  # what is below min_lr already is not raised to it
+        return lr * self.factor if hasattr(lr, "__mul__") else lambda k: lr(k) * self.factor
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best.state_dict(), "since": self._since, "cuts": self._cuts}

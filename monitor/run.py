@@ -112,11 +112,10 @@ class Run:
         first = self._first_steps()
         if not first:
             return events
-        replaced_from, earliest = {}, LAST
+        end, ends = LAST, {}
         for g in sorted({event["g"] for event in self.events}, reverse=True):
-            replaced_from[g] = earliest
-            earliest = min(earliest, first.get(g, LAST))
-        return [e for e in events if e["k"] not in store.REPLACED or e["s"] < replaced_from[e["g"]]]
+            ends[g], end = end, min(end, first.get(g, LAST))  # from this step on, a later segment measured anew
+        return [event for event in events if event["k"] not in store.REPLACED or event["s"] < ends[event["g"]]]
 
     def _first_steps(self) -> dict[int, int]:
         """For each segment that resumed the run and measured something: the first step of what it replaces."""

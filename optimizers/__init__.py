@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optimizers.adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
 from optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from optimizers.averaging import EMA, Lookahead
-from optimizers.base import NonfiniteGradientError, Optimizer
+from optimizers.base import Optimizer
 from optimizers.clipping import (
     AdaptiveClip,
     ClipNorm,
@@ -22,6 +22,7 @@ from optimizers.clipping import (
 )
 from optimizers.cycles import CosineRestarts, OneCycle, Repeat, Triangular, WarmupStableDecay, per_epoch
 from optimizers.muon import Muon
+from optimizers.nonfinite import NonfiniteGradientError
 from optimizers.penalties import L1, L2, ElasticNet, no_decay_bias, weights_only
 from optimizers.plateau import Plateau
 from optimizers.projections import Box, MaxNorm, NonNegative

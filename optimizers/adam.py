@@ -146,7 +146,7 @@ class RAdam(Optimizer):
         p <- p - lr r m^ / (sqrt(v^) + eps)                 afterwards, with
         r = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
 
-    As in PyTorch, eps is added to sqrt(v) before its bias is corrected.
+    As in PyTorch, it waits until rho is above 5 (in the paper 4), and eps is added to sqrt(v) before its bias is corrected.
     """
 
     state = ("exp_avg", "exp_avg_sq")

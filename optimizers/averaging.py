@@ -110,7 +110,10 @@ def check_evaluable(parameters: Any) -> None:
 
 
 class Around(Optimizer):
-    """An optimizer around another: whatever is not defined here is the inner one's."""
+    """An optimizer around another: whatever is not defined here is the inner one's, to read and to set.
+
+    A subclass sets its own attributes before it calls this __init__.
+    """
 
     def __init__(self, optimizer: Optimizer):
         if not isinstance(optimizer, Optimizer):
@@ -127,28 +130,32 @@ class Around(Optimizer):
                 f"{type(self).__name__}({inner}): {inner} asks for the loss several times in a step of its own, and "
                 "nothing can go around it: use it alone, or put another optimizer inside"
             )
-        self.optimizer = optimizer
         self.copies: list[Any] = [copy_of(slab) for slab in optimizer._slabs]
+        self.optimizer = optimizer  # last: from here on, what is set goes there too
 
     def __getattr__(self, name: str) -> Any:
         if name == "optimizer":  # not made yet, while being copied or unpickled
             raise AttributeError(name)
         return getattr(self.optimizer, name)
 
-    @property
-    def steps(self) -> int:
-        return self.optimizer.steps
-
-    @steps.setter
-    def steps(self, n: int) -> None:
-        self.optimizer.steps = n
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What the inner one has and we have not, such as clip or on_nonfinite, is set there: it takes the step."""
+        own = "optimizer" not in vars(self) or name in vars(self) or hasattr(type(self), name)
+        if own or not hasattr(self.optimizer, name):
+            super().__setattr__(name, value)
+        else:
+            setattr(self.optimizer, name, value)
 
     def begin(self) -> Any:
-        if self.steps == 0:  # good weights may have been loaded since the copies were made
+        self.start()
+        return self.optimizer.begin()
+
+    def start(self) -> None:
+        """Before the first step: copy the weights again, since good ones may have been loaded meanwhile."""
+        if self.optimizer.steps == 0:
             for slab, copy in zip(self._slabs, self.copies, strict=True):
                 slab.take_back()
                 copy[...] = copy_of(slab)
-        return self.optimizer.begin()
 
     def move(self, work: Work, seen: Callable = lambda array: array) -> None:
         self.optimizer.move(work, seen)
@@ -157,6 +164,8 @@ class Around(Optimizer):
         self.optimizer.end(work)
         for slab, copy in zip(self._slabs, self.copies, strict=True):
             self.after(slab, copy)
+            if slab.frozen is not None:
+                slab.restore_frozen()
 
     def after(self, slab: Slab, copy: Any) -> None:
         """What happens to a slab, and to our copy of its data, after a step of the inner optimizer."""
@@ -203,15 +212,15 @@ class Lookahead(Around):
     alpha: float
 
     def __init__(self, optimizer: Optimizer, k: int = 5, alpha: float = 0.5):
-        super().__init__(optimizer)
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"Lookahead: k must be a whole number of steps, at least 1, got {k!r}")
         if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha <= 1:
             raise ValueError(f"Lookahead: alpha must lie in (0, 1], got {alpha!r}")
         self.k, self.alpha = k, float(alpha)
+        super().__init__(optimizer)
 
     def after(self, slab: Slab, copy: Any) -> None:
-        if self.steps % self.k == 0:
+        if self.optimizer.steps % self.k == 0:
             copy += self.alpha * (slab.data - copy)
             slab.data[...] = copy
             slab.moved()
@@ -232,17 +241,19 @@ class EMA(TwoPoints, Around):
     decay_of_average: float
 
     def __init__(self, optimizer: Optimizer, decay: float = 0.999):
-        super().__init__(optimizer)
         if isinstance(decay, bool) or not isinstance(decay, Real) or not 0 <= decay < 1:
             raise ValueError(f"EMA: decay must lie in [0, 1), got {decay!r}")
         self.decay_of_average = float(decay)
+        super().__init__(optimizer)
 
     def evaluated(self) -> list[Any]:
+        self.start()
         return self.copies
 
     def start_at(self, i: int, slab: Slab) -> None:
         self.copies[i][...] = copy_of(slab)
 
     def after(self, slab: Slab, copy: Any) -> None:
-        decay = min(self.decay_of_average, (1 + self.steps) / (10 + self.steps))
+        steps = self.optimizer.steps
+        decay = min(self.decay_of_average, (1 + steps) / (10 + steps))
         copy += (1 - decay) * (slab.data - copy)

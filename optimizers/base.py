@@ -5,12 +5,12 @@ parameter's `.data` and `.grad` become views of it. `step()` walks these arrays 
 the paper's formula, temporaries and all, stays in the processor's cache.
 
 A parameter is any object with `.data` and `.grad` (arrays; a gradient of None is skipped). If it has a `grad_buffer`, the
-engine is told there where to write the gradient, and nothing needs to be gathered.
+engine is told there where to write the gradient, and nothing needs to be gathered. So `.grad` is the same memory in every
+step: to keep a gradient, keep a copy, `grads.append(p.grad.copy())`.
 """
 
 from __future__ import annotations
 
-import math
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from optimizers.deferred import Looks, on_device, on_host
 from optimizers.hyper import (
     NOT_GIVEN,
     as_groups,
+    check_eps,
     check_form,
     hyper_defaults,
     named_parameters,
@@ -31,8 +31,9 @@ from optimizers.hyper import (
     scheduled,
     signature_of,
 )
+from optimizers.nonfinite import Looks, may_move, on_device, raise_if_seen
 from optimizers.penalties import ElasticNet, Selective
-from optimizers.replicas import PerReplica, as_plain, finite_rows, kept_apart, replicas_of
+from optimizers.replicas import PerReplica, as_plain, from_plain, kept_apart, replicas_of
 from optimizers.schedules import Schedule
 from optimizers.slab import Part, Slab, alike
 
@@ -41,10 +42,6 @@ Work = list[tuple[Slab, list[tuple[int, int, int]], dict[str, Any]]]
 
 # While a step is being captured, to be replayed: what writes down the arithmetic that it does. See `Optimizer.move`.
 tracing: ContextVar[Any] = ContextVar("tracing", default=None)
-
-
-class NonfiniteGradientError(FloatingPointError):
-    """A gradient has a nan or an infinity; the message names the parameter."""
 
 
 class Optimizer:
@@ -68,7 +65,7 @@ class Optimizer:
 
     - on_nonfinite: what a nan or an infinity in a gradient does: "raise" (NonfiniteGradientError, nothing is changed),
       "skip" (the step is left out and counted in `.skipped`) or "ignore". On a GPU "raise" comes up to 100 steps late,
-      when something was changed (deferred.py), and "skip" waits for the device in every step.
+      when such steps have been taken (nonfinite.py), and "skip" waits for the device in every step.
     - clip: a rule of clipping.py for the gradients, such as ClipNorm(1.0); `.grad_norm` is then the norm before.
     - weight_decay: added to the gradient (`decay = "coupled"`: an L2 penalty), or taken off beside the step, times lr.
     - penalty: L1, L2 or ElasticNet. A proximal one is solved exactly after the step, with the step of each element (times
@@ -76,7 +73,8 @@ class Optimizer:
     - projection: MaxNorm, NonNegative or Box, applied last.
 
     Any number may be a schedule, a function of the steps taken. `params` are parameters, (name, parameter) pairs, or groups
-    `{"params": ..., "lr": ...}` with hyperparameters of their own.
+    `{"params": ..., "lr": ...}` with hyperparameters of their own. Those that are frozen (`requires_grad` is False) have no
+    gradient and stay where they are, without decay, until they are thawed.
 
     Any number may also be an array [R], as in `lr=np.array([0.1, 0.01])`, or a schedule of arrays. The first axis of every
     parameter then counts R nets (`MLP(sizes, replicas=R)`), and each of them moves as it would alone: with its own number,
@@ -153,7 +151,8 @@ class Optimizer:
                 raise ValueError(f"parameter {name!r} is already in another group, as {taken[id(p)]!r}")
             if name in taken.values():
                 raise ValueError(
-                    f"two groups have a parameter named {name!r}: pass (name, parameter) pairs with other names"
+                    f"two groups have a parameter named {name!r}: pass (name, parameter) pairs with other names, or "
+                    "layer.parameters(), which are numbered"
                 )
         full = {**self.defaults, **group, "params": [p for _, p in named], "names": [name for name, _ in named]}
         self._check_group(full)
@@ -175,7 +174,9 @@ class Optimizer:
                 f"{type(self).__name__} does not weigh a gradient by its size, so a proximal penalty has no solution to "
                 'move to: pass mode="coupled" or "decoupled"'
             )
-        self._numbers(full)
+        numbers = self._numbers(full)
+        for name, p in zip(full["names"], full["params"], strict=True):
+            check_eps(numbers.get("eps"), name, p.data.dtype)
 
     def _check_replicas(self, full: dict[str, Any]) -> None:
         """Raise if the first axis of a parameter does not count the replicas."""
@@ -190,7 +191,8 @@ class Optimizer:
         """The hyperparameters of a group for the next step. Raises if one is not what it must be."""
         numbers = {}
         for key in self.hyperparameters():
-            check_form(key, group[key], self.defaults[key])
+            if group[key] is not self.defaults[key]:  # which was checked
+                check_form(key, group[key], self.defaults[key])
             numbers[key] = number = resolved(key, group[key], self.steps)
             if type(number) is not float:
                 group[key] = kept_apart(key, group[key], number, self.replicas)
@@ -220,7 +222,7 @@ class Optimizer:
         return 1.0
 
     def zero_grad(self) -> None:
-        """Forget the gradients: call it before every backward()."""
+        """Forget the gradients: call it before every backward(), which writes the next ones into the same memory."""
         tracer = tracing.get()
         for group in self.param_groups:
             for p in group["params"]:
@@ -228,30 +230,37 @@ class Optimizer:
                     tracer.cleared(p)
                 p.grad = None
 
-    def step(self) -> Any:
-        """Move every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every parameter that has a gradient. A closure, as LBFGS needs it, is called first; answers its loss."""
+        loss = None
+        if closure is not None:
+            if not callable(closure):
+                raise TypeError(f"step(closure): closure must be a function that answers the loss, got {closure!r}")
+            loss = closure()
         work = self.begin()
         tracer = tracing.get()
         if work is None:
             if tracer is not None:
                 tracer.not_moved()
-            return
+            return loss
         if tracer is None:
             self.move(work)
         else:
             tracer.moved_by(self, work)
         self.end(work)
+        return loss
 
     def begin(self) -> Work | None:
         """What this step will do: for each slab the stretches to walk and the hyperparameters. None if it does nothing.
 
-        What can be wrong is looked at here, before the first parameter moves: a step is taken whole or not at all.
+        Gradients and hyperparameters are looked at here, before the first parameter moves, so that a step is taken whole or
+        not at all. Only a rule that raises, one of your own or under np.errstate(all="raise"), leaves it half taken.
         """
         work = [(slab, slab.runs(), self._hyper(slab)) for slab in self._slabs]
         if not any(runs for _, runs, _ in work):
             self._warn_no_gradient()
             return None
-        if self.on_nonfinite != "ignore" and (self._nonfinite(work) if self.replicas is None else self._freeze(work)):
+        if self.on_nonfinite != "ignore" and not may_move(self, work):
             self.skipped += 1
             return None
         return work
@@ -273,7 +282,6 @@ class Optimizer:
             if slab.frozen is not None:
                 slab.restore_frozen()
             slab.count(runs)
-            slab.moved()
         self.steps += 1
 
     def _hyper(self, slab: Slab) -> dict[str, Any]:
@@ -282,7 +290,14 @@ class Optimizer:
             slab.penalty = slab.filtered.at(self.steps)
         if self._as_given(slab):
             return slab.hyper
+        for key, made_with in slab.made_with.items():
+            if slab.group[key] is not made_with:
+                raise ValueError(
+                    f"the {key} of {slab.names[0]!r} was changed after the optimizer was made, which has no effect: make a "
+                    "new optimizer (a strength may also be a schedule)"
+                )
         numbers = self._numbers(slab.group)
+        check_eps(numbers.get("eps"), slab.names[0], slab.data.dtype)
         missing = set(self.state_for(slab.group)) - slab.state.keys()
         if missing:
             raise ValueError(
@@ -317,67 +332,16 @@ class Optimizer:
         if penalty is not None and penalty.mode == "proximal":
             p[...] = penalty.prox(p, step * self.gain(t=t, **hyper))
 
-    def _nonfinite(self, work: Work) -> bool:
-        """True if a step must be skipped; raises if it must not."""
-        if on_device(work[0][0].grad) and self.on_nonfinite == "raise" and all(on_device(slab.grad) for slab, _, _ in work):
-            self._look_later(work)
-            return False
-        if all(all_finite(slab.grad[a:b]) for slab, runs, _ in work for a, b, _ in runs):
-            return False
-        if self.on_nonfinite == "raise":
-            name, value = next(bad for slab, *_ in work for bad in slab.nonfinite())
-            raise NonfiniteGradientError(
-                f"the gradient of {name!r} has {value} at step {self.steps + 1}; nothing was changed. Lower the learning "
-                "rate, look for inf or nan in the data, or pass on_nonfinite='skip' to leave such steps out"
-            )
-        return True
-
-    def _freeze(self, work: Work) -> bool:
-        """Let replicas stay whose gradient is not finite, or raise; True if no replica is left to move."""
-        finite = np.ones(self.replicas or 0, bool)
-        for slab, runs, _ in work:
-            for a, b, _ in runs:
-                finite &= np.array(finite_rows(slab.grad[:, a:b]).tolist())
-        new = np.flatnonzero(~finite & ~self.frozen)
-        if new.size and self.on_nonfinite == "raise":
-            name = next(bad for slab, *_ in work for bad, _ in slab.nonfinite())
-            raise NonfiniteGradientError(
-                f"the gradient of {name!r} is not finite in replica {new[0]} at step {self.steps + 1}; nothing was "
-                "changed. Lower its learning rate, or pass on_nonfinite='freeze' to let such replicas stay where they are"
-            )
-        self.frozen[new] = True
-        rows = np.flatnonzero(self.frozen).tolist()
-        for slab in self._slabs if rows else ():
-            if new.size:
-                slab.freeze(rows)
-            slab.grad[rows] = 0
-        return bool(self.frozen.all())
-
-    def _look_later(self, work: Work) -> None:
-        """Ask a GPU whether the gradients are finite, and read the answers of earlier steps if that is due."""
-        if self._looks.due:
-            self.check_finite()
-        for slab, runs, _ in work:
-            for a, b, _ in runs:
-                self._looks.look(slab.grad[a:b], self.steps + 1)
-
     def check_finite(self) -> None:
         """Raise NonfiniteGradientError if a gradient on a GPU was not finite since the last look. Waits for the GPU."""
-        bad = self._looks.first_bad()
-        if bad is not None:
-            names = (f" (now that of {name!r} has {value})" for slab in self._slabs for name, value in slab.nonfinite())
-            now = next(names, "")
-            raise NonfiniteGradientError(
-                f"a gradient was not finite at step {bad}{now}. On a GPU this is seen late, and the step was taken: go "
-                "back to a checkpoint, lower the learning rate, look for inf or nan in the data, or pass "
-                "on_nonfinite='skip', which waits for the GPU in every step and leaves such steps out"
-            )
+        raise_if_seen(self._looks, self._slabs)
 
     def _warn_no_gradient(self) -> None:
         if not self._warned:
             self._warned = True
             warnings.warn(
-                "step(): no parameter has a gradient, so nothing moved. Was backward() called, after zero_grad()?",
+                "step(): no parameter has a gradient, so nothing moved. Was backward() called, after zero_grad()? Are all "
+                "parameters frozen?",
                 stacklevel=4,
             )
 
@@ -400,6 +364,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
+        check_form("lr", value, 0.0)
         resolved("lr", value, self.steps)
         for group in self.param_groups:
             group["lr"] = value
@@ -427,10 +392,12 @@ class Optimizer:
         self.check_finite()
         state: dict[str, dict[str, Any]] = {}
         for key, name, view in self._state_views():
-            state.setdefault(key, {})[name] = on_host(view)
+            state.setdefault(key, {})[name] = view.get() if on_device(view) else view.copy()
         return {
             "optimizer": self.kind(),
             "steps": self.steps,
+            "skipped": self.skipped,
+            "frozen": self.frozen.tolist(),
             "updates": {name: n for slab in self._slabs for name, n in zip(slab.names, slab.updates, strict=True)},
             "hyper": [
                 {k: as_plain(resolved(k, g[k], self.steps)) for k in self.hyperparameters() if not scheduled(g[k])}
@@ -447,7 +414,31 @@ class Optimizer:
                     yield key, name, view
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a state_dict, matched by parameter name; schedules stay those given to the constructor."""
+        """Go on from a state_dict, matched by parameter name; schedules stay those given to the constructor.
+
+        ValueError or TypeError, and nothing is changed, if it does not fit.
+        """
+        self._check_fits(saved)
+        views = {(key, name): view for key, name, view in self._state_views()}
+        values = {(key, name): value for key, of in saved["state"].items() for name, value in of.items()}
+        loaded = {which: np.asarray(values[which], view.dtype, like=view) for which, view in views.items()}
+        hypers = [
+            {key: from_plain(value, self.defaults[key]) for key, value in hyper.items() if not scheduled(group[key])}
+            for group, hyper in zip(self.param_groups, saved["hyper"], strict=True)
+        ]
+        for group, hyper in zip(self.param_groups, hypers, strict=True):
+            self._numbers({**group, **hyper})
+        for which, view in views.items():
+            view[...] = loaded[which]
+        for slab in self._slabs:
+            slab.updates = [int(saved["updates"][name]) for name in slab.names]
+        for group, hyper in zip(self.param_groups, hypers, strict=True):
+            group.update(hyper)
+        self.frozen[:] = saved.get("frozen", False)
+        self.steps, self.skipped = int(saved["steps"]), int(saved.get("skipped", 0))
+
+    def _check_fits(self, saved: Mapping[str, Any]) -> None:
+        """Raise if a state is of another optimizer, of other parameters, groups, replicas or shapes."""
         missing = sorted({"optimizer", "steps", "updates", "hyper", "state"} - saved.keys())
         if missing:
             raise ValueError(f"this is not the state of an optimizer: it has no {missing[0]!r}")
@@ -459,6 +450,8 @@ class Optimizer:
             raise ValueError(f"the state is of other parameters: {different} are only in one of the two")
         if len(saved["hyper"]) != len(self.param_groups):
             raise ValueError(f"the state has {len(saved['hyper'])} groups, this optimizer has {len(self.param_groups)}")
+        if len(frozen := saved.get("frozen", self.frozen)) != len(self.frozen):
+            raise ValueError(f"the state has {len(frozen)} replicas, this optimizer has {len(self.frozen)}")
         views = {(key, name): view for key, name, view in self._state_views()}
         values = {(key, name): value for key, of in saved["state"].items() for name, value in of.items()}
         for key, name in sorted(views.keys() ^ values.keys()):
@@ -467,25 +460,11 @@ class Optimizer:
                 f"{without} has no {key} of {name!r}: the hyperparameters it was made with ask for another state"
             )
         for (key, name), view in views.items():
-            shape = values[key, name].shape
+            shape = np.shape(values[key, name])
             if view.shape != shape:
                 raise ValueError(f"{key} of {name!r}: this optimizer has shape {view.shape}, the state {shape}")
-        for which, view in views.items():
-            view[...] = np.asarray(values[which], like=view)
-        for slab in self._slabs:
-            slab.updates = [int(saved["updates"][name]) for name in slab.names]
-        for group, hyper in zip(self.param_groups, saved["hyper"], strict=True):
-            group.update((k, v) for k, v in hyper.items() if not scheduled(group[k]))
-        self.steps = int(saved["steps"])
 
     def __repr__(self) -> str:
         said = {k: v for k, v in self.param_groups[0].items() if k in self.defaults and v is not None and v is not False}
         hyper = ", ".join(f"{k}={v!r}" for k, v in said.items())
         return f"{type(self).__name__}({hyper})"
-
-
-def all_finite(g: Any) -> bool:
-    """Whether a gradient has neither nan nor infinity: both survive a sum of squares, which is quick; only if that
-    overflows need we look at every element.
-    """
-    return math.isfinite(np.vdot(g, g)) or bool(np.isfinite(g).all())

@@ -168,6 +168,9 @@ def clip_grad_norm_(
         norm = clip_grad_norm_(model.named_parameters(), 1.0)
         optimizer.step()
 
+    The norm is a Python float, which a GPU is waited for and a captured step (tn.capture) cannot know: in these pass
+    clip=ClipNorm(max_norm) to the optimizer instead.
+
     parameters: objects with .data and .grad, or (name, parameter) pairs; those without a gradient are left out.
     max_norm: above 0; infinity only measures.
     norm_type: p of the p-norm (sum |g|^p)^(1/p), above 0; `math.inf` takes the largest |g|.

@@ -108,8 +108,9 @@ class Triangular(Schedule):
 class WarmupStableDecay(Schedule):
     """A linear rise to `value`, a plateau, and a straight fall to `end`: WSD (Hu et al. 2024, MiniCPM).
 
-    `warmup` and `decay` are shares of `steps`. It is Warmup(w) >> Constant(value, steps - w - d) >> Linear(value, d, end)
-    with w = warmup * steps and d = decay * steps. The plateau can be made longer later without spoiling what was trained.
+    `warmup` and `decay` are shares of `steps`. Where w = warmup * steps and d = decay * steps are whole numbers, it is
+    Warmup(w) >> Constant(value, steps - w - d) >> Linear(value, d, end); others it does not round, as `>>` would. The
+    plateau can be made longer later without spoiling what was trained.
 
     >>> WarmupStableDecay(1.0, 10, warmup=0.2, decay=0.4).values(11)
     [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizers.replicas import PerReplica
+from optimizers.replicas import PerReplica, as_plain
 
 NOT_GIVEN = inspect.Parameter.empty  # the default of a hyperparameter that has none
 
@@ -37,10 +37,10 @@ WHOLE = ("ns_steps",)  # no fractions
 
 def resolved(key: str, value: Any, k: int) -> Any:
     """The hyperparameter after k steps (schedules are called), checked: a float, or a PerReplica of one for each."""
-    if callable(value):
-        value = value(k)
     if isinstance(value, tuple | list):
         return tuple(resolved(key, v, k) for v in value)
+    if callable(value):
+        value = value(k)
     if isinstance(value, bool) and key not in RANGES:
         return value
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -81,6 +81,16 @@ def range_of(key: str) -> str:
     return f"{opening}{least}, {most}{closing}"
 
 
+def check_eps(eps: Any, name: str, dtype: np.dtype) -> None:
+    """Raise if eps, where there is one, is 0 in the dtype of parameter `name`."""
+    least = as_plain(eps).min() if isinstance(eps, PerReplica) else eps
+    if least is not None and dtype.type(least) == 0:
+        raise ValueError(
+            f"eps={least} is 0 in {dtype}, the dtype of {name!r}, so a gradient that is always 0 would make 0/0: pass a "
+            "larger one, such as eps=1e-4, or keep the parameters in a wider dtype"
+        )
+
+
 def scheduled(value: Any) -> bool:
     """Whether the hyperparameter (or a member of a pair of them) is a function of the step, and not plain data."""
     return any(callable(v) for v in value) if isinstance(value, tuple | list) else callable(value)
@@ -97,17 +107,25 @@ def hyper_defaults(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name, value in defaults.items() if value is NOT_GIVEN]
     if missing:
         raise TypeError(f"{kind.__name__} needs {missing[0]!r}: {kind.__name__}(params, {missing[0]}=...)")
-    for name, value in taken.items():
-        check_form(name, defaults[name], value)
+    for name, value in {**taken, "lr": 0.0, "weight_decay": 0.0}.items():
+        if value is not NOT_GIVEN:
+            check_form(name, defaults[name], value)
     return defaults
 
 
 def check_form(name: str, given: Any, like: Any) -> None:
-    """Raise if `like` is a tuple and what is given is none of its length, or likewise with truth values."""
+    """Raise if one of the two is a truth value and the other is none, or one a tuple and the other none of its length."""
     if isinstance(like, bool) and not isinstance(given, bool):
         raise TypeError(f"{name} must be True or False, got {given!r}")
-    if isinstance(like, tuple) and not (isinstance(given, tuple | list) and len(given) == len(like)):
-        raise TypeError(f"{name} must be a tuple of {len(like)} numbers such as {like}, got {given!r}")
+    several = isinstance(given, tuple | list)
+    if isinstance(like, tuple | list):
+        if not (several and len(given) == len(like)):
+            raise TypeError(f"{name} must be a tuple of {len(like)} numbers such as {tuple(like)}, got {given!r}")
+    elif several:
+        raise TypeError(
+            f"{name} must be one number or a schedule, got {given!r}: for one number for each of several nets pass an "
+            f"array, np.array({list(given)})"
+        )
 
 
 def rule_hyper(kind: type) -> tuple[dict[str, Any], bool]:
@@ -168,8 +186,8 @@ def named_parameters(params: Any, start: int = 0) -> list[tuple[str, Any]]:
             raise TypeError(f"{name}: a parameter needs .data and .grad, got {type(p).__name__}")
         if p.data.dtype.kind != "f":
             raise TypeError(f"{name}: only floating-point parameters can be optimized, got dtype {p.data.dtype}")
-        if getattr(p, "requires_grad", True) is False:
-            raise TypeError(f"{name} does not require a gradient, so it can never move")
+        if getattr(p, "node", None) is not None:
+            raise TypeError(f"{name} was computed from other tensors, and forgets whatever moves it: move these instead")
         if any(p is other for _, other in named):
             raise ValueError(f"{name} is given twice and would move twice")
         named.append((name, p))

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from optimizers.base import NonfiniteGradientError, Optimizer, all_finite
+from optimizers.base import Optimizer
 from optimizers.kinds import checked
 from optimizers.line_search import SEARCH, Trial, flat_enough, strong_wolfe, unit
+from optimizers.nonfinite import NonfiniteGradientError, all_finite
 from optimizers.penalties import ElasticNet
 from optimizers.schedules import Schedule
 from optimizers.slab import Slab
@@ -264,6 +265,7 @@ class LBFGS(Optimizer):
                 f"LBFGS: penalty must be L2(strength, mode='coupled'), a smooth part of the loss, got {penalty!r}; "
                 "for L1 use an optimizer that can solve for it after the step, such as Adam"
             )
+        refuse_frozen(full)
         kinds = sorted({f"{type(p.data).__name__} of {p.data.dtype}" for p in full["params"]})
         if len(kinds) > 1 or full["params"][0].data.dtype.itemsize < 4:
             raise TypeError(f"LBFGS moves all parameters as one vector of float32 or float64, got {' and '.join(kinds)}")
@@ -279,6 +281,7 @@ class LBFGS(Optimizer):
             raise TypeError(_NO_CLOSURE)
         group = self.param_groups[0]
         check_settings(group)
+        refuse_frozen(group)
         hypers = [self._hyper(slab) for slab in self._slabs]  # of one group, so all the same
         limit = group["max_eval"] or group["max_iter"] * 5 // 4 + 20
         objective = Objective(self._slabs, closure, hypers[0]["weight_decay"], limit)
@@ -421,6 +424,16 @@ def refuse(given: Mapping[str, Any]) -> None:
             raise TypeError(f"LBFGS has no hyperparameter {name!r}; it has {known}")
         if value is not None:
             raise ValueError(f"LBFGS takes no {name}: {REFUSED[name]}. Use SGD or Adam with it, or leave it out")
+
+
+def refuse_frozen(group: Mapping[str, Any]) -> None:
+    """Raise if a parameter is frozen: what is known of the curvature, and weight_decay, would move it all the same."""
+    for name, p in zip(group["names"], group["params"], strict=True):
+        if getattr(p, "requires_grad", True) is False:
+            raise ValueError(
+                f"LBFGS moves all parameters as one vector, and {name!r} is frozen (requires_grad is False): leave it out "
+                "when LBFGS is made"
+            )
 
 
 def check_settings(group: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optimizers.base import NonfiniteGradientError
 from optimizers.kinds import checked
+from optimizers.nonfinite import NonfiniteGradientError
 from optimizers.schedules import new_axes
 
 if TYPE_CHECKING:

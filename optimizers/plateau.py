@@ -51,6 +51,9 @@ class Plateau:
     `state_dict()` has the best metric, the counts and what was done to each learning rate, as plain numbers. Loaded into a
     Plateau made with the same arguments, before or after the optimizer's own state, training goes on exactly.
 
+    With patience=10 the eleventh step without a better metric cuts, as in PyTorch; the callback ReduceOnPlateau cuts at
+    the tenth, as in Keras.
+
     Differs from PyTorch's ReduceLROnPlateau: right for negative metrics; `min_lr` is one number; there is no `eps`.
     """
 

@@ -107,10 +107,8 @@ def as_plain(value: Any) -> Any:
     return value.values.copy() if isinstance(value, PerReplica) else value
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def finite_rows(g: Any) -> Any:
-    """For each row of g [R, n], whether all of it is finite (see base.all_finite)."""
-    finite = np.isfinite(np.vecdot(g, g))
-    if not finite.all():
-        finite = np.isfinite(g).all(axis=-1)
-    return finite
+def from_plain(value: Any, like: Any) -> Any:
+    """What `as_plain` answered, also from a file, where an array has become a list; `like`: is it a tuple of numbers?"""
+    if isinstance(like, tuple | list):
+        return tuple(from_plain(member, 0.0) for member in value)
+    return np.array(value, float) if isinstance(value, list) else value

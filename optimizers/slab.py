@@ -27,9 +27,10 @@ class Slab:
         self, group: dict[str, Any], members: list[tuple[str, Any]], state: tuple[str, ...], replicas: int | None = None
     ):
         self.group = group
-        name, first = members[0]  # the others are of its kind: _alike
+        name, first = members[0]  # the others are of its kind: see alike()
         shown = one_net(first, replicas)
         penalty, projection = group["penalty"], group["projection"]
+        self.made_with = {"penalty": penalty, "projection": projection}  # to notice if the group gets another
         self.filtered = penalty if penalty is not None and penalty.applies(name, shown) else None
         self.penalty = self.filtered  # with the strengths of this step, if they are schedules
         self.projection = projection if projection is not None and projection.applies(name, shown) else None
@@ -41,7 +42,7 @@ class Slab:
         self.grad = np.zeros_like(self.data)
         self.state = {key: np.zeros_like(self.data) for key in state}
         self.updates = [0] * len(self.params)
-        self.frozen: tuple[Any, Any] | None = None  # (rows, their data) of the replicas that no longer move
+        self.frozen: tuple[Any, Any] | None = None  # (rows, their data) of replicas that must not move in this step
         ends = np.cumsum([p.data.size // (replicas or 1) for p in self.params]).tolist()
         self.spans = list(zip([0, *ends[:-1]], ends, strict=True))
         self.shapes = [p.data.shape for p in self.params]
@@ -130,29 +131,38 @@ class Slab:
 
     def pairs(self, runs: list[tuple[int, int, int]]) -> Iterator[tuple[Any, Any]]:
         """(data, gradient) of each parameter that moves in this step."""
-        for (_, data, grad), (a, b) in zip(self.views, self.spans, strict=True):
-            if any(start <= a and b <= stop for start, stop, _ in runs):
+        for (_, data, grad), moves in zip(self.views, self._moving(runs), strict=True):
+            if moves:
                 yield data, grad
 
     def nets(self, runs: list[tuple[int, int, int]]) -> Iterator[Any]:
         """The data of each parameter that moves in this step; if there are replicas, of each net by itself."""
-        for p, (a, b) in zip(self.params, self.spans, strict=True):
-            if any(start <= a and b <= stop for start, stop, _ in runs):
+        for p, moves in zip(self.params, self._moving(runs), strict=True):
+            if moves:
                 yield from (one_net(p, self.replicas, r) for r in range(self.replicas or 1))
+
+    def _moving(self, runs: list[tuple[int, int, int]]) -> list[bool]:
+        """For each parameter, whether it moves in this step."""
+        if self._is_all(runs):
+            return [True] * len(self.params)
+        return [any(start <= a and b <= stop for start, stop, _ in runs) for a, b in self.spans]
+
+    def _is_all(self, runs: list[tuple[int, int, int]]) -> bool:
+        return len(runs) == 1 and runs[0][:2] == (0, self.data.shape[-1])
 
     def count(self, runs: list[tuple[int, int, int]]) -> None:
         """Note the updates made."""
-        if len(runs) == 1 and runs[0][:2] == (0, self.data.shape[-1]):
+        if self._is_all(runs):  # quick: nearly always
             self.updates = [n + 1 for n in self.updates]
-        else:
-            self.updates = [
-                n + any(a <= span[0] and span[1] <= b for a, b, _ in runs)
-                for n, span in zip(self.updates, self.spans, strict=True)
-            ]
+            self.moved()
+            return
+        moving = self._moving(runs)
+        self.updates = [n + moves for n, moves in zip(self.updates, moving, strict=True)]
+        self.moved([p for p, moves in zip(self.params, moving, strict=True) if moves])
 
-    def moved(self) -> None:
-        """Note that our data has changed: a graph that still needs the old values can then say so."""
-        for p in self.versioned:
+    def moved(self, params: list[Any] | None = None) -> None:
+        """Note that our data has changed, or that of these: a graph that still needs the old values can then say so."""
+        for p in self.versioned if params is None else [p for p in params if hasattr(p, "version")]:
             p.version += 1
 
     def nonfinite(self) -> Iterator[tuple[str, str]]:
@@ -162,8 +172,11 @@ class Slab:
                 yield name, "a nan" if bool(np.isnan(grad).any()) else "an infinity"
 
     def freeze(self, rows: list[int]) -> None:
-        """Let these replicas stay where they are from now on, whatever a step does to their rows."""
-        self.frozen = (rows, self.data[rows])  # those that were frozen before have not moved
+        """Let these replicas stay where they are in this step, whatever it does to their rows."""
+        self.frozen = None
+        if rows:
+            self.frozen = rows, self.data[rows]
+            self.grad[rows] = 0
 
     def restore_frozen(self) -> None:
         """Undo what a step did to the frozen rows."""
@@ -182,20 +195,32 @@ class Slab:
         if given is data:
             return
         kind = np.ndarray if isinstance(given, np.generic) else type(given)  # 2 * a 0-d array is a NumPy scalar
-        for what, before, now in (("shape", data.shape, given.shape), ("kind of array", type(data), kind)):
+        for what, before, now in (
+            ("kind of array", type(data), kind),
+            ("shape", data.shape, getattr(given, "shape", None)),
+            ("dtype", data.dtype, getattr(given, "dtype", None)),
+        ):
             if before != now:
                 raise ValueError(
                     f"parameter {self.names[i]!r} changed its {what} from {before} to {now} after the optimizer was made: "
-                    "make the optimizer afterwards"
+                    f"keep the {what}, or make the optimizer afterwards"
                 )
-        data[...] = given
+        (a, b), shape = self.spans[i], self.shapes[i]
+        self.data[..., a:b].reshape(shape)[...] = given  # not by way of `data`, which is read-only while a graph needs it
+        self.moved([p])
         p.data = data
 
     def _gather(self, i: int, p: Any, grad: Any) -> None:
-        if getattr(p.grad, "value", None) is grad:  # as in _take_back
+        """The user gave p.grad an array of their own: its values move into ours."""
+        given, name = getattr(p.grad, "value", p.grad), self.names[i]  # as in _take_back
+        if given is grad:
             return
-        if p.grad.shape != grad.shape:
-            raise ValueError(f"the gradient of {self.names[i]!r} has shape {p.grad.shape}, the parameter {grad.shape}")
+        is_tensor = hasattr(given, "requires_grad")
+        if is_tensor or not hasattr(given, "dtype"):
+            hint = ": assign its .data" if is_tensor else ""
+            raise TypeError(f"the gradient of {name!r} must be an array, got {type(given).__name__}{hint}")
+        if given.shape != grad.shape:
+            raise ValueError(f"the gradient of {name!r} has shape {given.shape}, the parameter {grad.shape}")
         np.copyto(grad, p.grad, casting="unsafe")
 
 

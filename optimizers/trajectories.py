@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optimizers.base import NonfiniteGradientError
 from optimizers.landscapes import Landscape
+from optimizers.nonfinite import NonfiniteGradientError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monitor import Callback, Checkpoint, EarlyStopping, Recorder, RecorderError, Run, load_checkpoint, store
-from monitor.callbacks import Best
+from monitor.callbacks import Best, ReduceOnPlateau
 
 
 class Model:
@@ -217,6 +217,57 @@ def test_best_keeps_value_and_epoch():
     assert (best.value, best.epoch) == (0.6, 3)
 
 
+# A lower learning rate ------------------------------------------------------------------------------------------------
+
+
+class Doubled:
+    """A schedule that knows how to be multiplied, as those of optimizers do."""
+
+    def __init__(self, value=1.0):
+        self.value = value
+
+    def __call__(self, k):
+        return self.value * 2**k
+
+    def __mul__(self, factor):
+        return Doubled(self.value * factor)
+
+
+def reduced(in_memory, *rates, **settings):
+    """The callback, and the rates after three epochs that do not improve on the first, with patience=2: one cut."""
+    groups = [{"lr": lr} for lr in rates]
+    in_memory.optimizer = SimpleNamespace(param_groups=groups, lr=0.0)
+    callback = ReduceOnPlateau(patience=2, factor=0.5, **settings)
+    callback.on_train_begin(in_memory)
+    for epoch in (1, 2, 3):
+        before = [group["lr"] for group in groups]
+        in_memory.epoch, in_memory.logs = epoch, {"val/loss": 1.0}
+        callback.on_epoch_begin(in_memory)
+        callback.on_epoch_end(in_memory)
+    assert before == list(rates)  # it is the second epoch without an improvement that cuts
+    return callback, [group["lr"] for group in groups]
+
+
+def test_a_cut_never_raises_a_rate(in_memory):
+    assert reduced(in_memory, 0.1, 3e-3, 1e-4, min_lr=2e-3)[1] == [0.05, 2e-3, 1e-4]
+    assert reduced(in_memory, 0.1)[1] == [0.05]
+
+
+def test_any_function_of_the_step_can_be_cut_and_is_cut_again_when_resumed(in_memory):
+    schedules = (lambda k: 0.1 / (k + 1), Doubled())
+    callback, cut = reduced(in_memory, *schedules, min_lr=10.0)
+    assert [lr(1) for lr in cut] == [0.025, 1.0]
+    assert isinstance(cut[1], Doubled)
+    again = ReduceOnPlateau(patience=2, factor=0.5)
+    again.on_train_begin(in_memory)
+    again.load_state_dict(callback.state_dict())
+    in_memory.optimizer.param_groups = [{"lr": lr} for lr in (*schedules, 0.05)]
+    for _ in range(2):  # once only
+        again.on_epoch_begin(in_memory)
+    first, second, number = (group["lr"] for group in in_memory.optimizer.param_groups)
+    assert (first(1), second(1), number) == (0.025, 1.0, 0.05)
+
+
 # Hooks ------------------------------------------------------------------------------------------------------------------
 
 
@@ -409,6 +460,7 @@ def test_a_kill_at_any_moment_leaves_a_checkpoint_that_can_be_read(tmp_path, mon
                     patch.setattr(os, name, lambda *args, name=name, **kwargs: call(*args, name=name, **kwargs))
                 try:
                     callback.on_epoch_end(training)
+                    callback.on_epoch_begin(training)
                     done = True
                 except Killed:
                     done = False
@@ -440,8 +492,9 @@ def test_a_disk_that_fills_up_keeps_the_previous_checkpoint(on_disk):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
+        callback.on_epoch_end(on_disk)
         with pytest.raises(RecorderError, match=r"cannot write .*step-00000008\.safetensors': File too large"):
-            callback.on_epoch_end(on_disk)
+            callback.on_epoch_begin(on_disk)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)

@@ -68,6 +68,17 @@ def test_lines_with_more_or_less_than_usual_are_read(tmp_path, good):
     assert len(run.select("invented")) == 1
 
 
+def test_what_two_later_segments_measured_anew_counts_once():
+    """Segment 1 went on from step 8, segment 2 from step 3: of the first only steps 1 to 3 are left, of the second none."""
+    events = [event(s=s) for s in range(1, 11)]
+    events += [event(k="start", s=8, g=1, d={"resumed_from": 8}), *(event(s=s, g=1) for s in range(9, 13))]
+    events += [event(k="start", s=3, g=2, d={"resumed_from": 3}), *(event(s=s, g=2) for s in (4, 5))]
+    run = Run({}, events)
+    assert [(e["g"], e["s"]) for e in run.select("step")] == [(0, 1), (0, 2), (0, 3), (2, 4), (2, 5)]
+    assert [e["g"] for e in run.select("start")] == [1, 2]
+    assert run.select("step", segment=1) == events[11:15]
+
+
 # Layers -----------------------------------------------------------------------------------------------------------------
 
 

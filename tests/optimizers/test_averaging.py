@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optimizers import EMA, L1, LBFGS, SGD, Adam, AdamW, Lookahead, NonfiniteGradientError, ScheduleFreeSGD
+from optimizers.clipping import ClipNorm
 
 LOOKAHEADS = [
     # theirs, and ours: the inner optimizer with its settings, k, alpha
@@ -273,6 +274,15 @@ def test_the_average_begins_with_the_weights_of_the_first_step(around):
     assert bits(loaded) == bits(fresh)
 
 
+def test_weights_loaded_before_the_first_step_are_those_that_are_evaluated():
+    p = parameter([1.0, 2.0])
+    opt = EMA(SGD([p], lr=0.1))
+    p.data = np.array([5.0, 6.0])
+    for change in (opt.eval, opt.train):
+        change()
+        assert p.data.tolist() == [5.0, 6.0]
+
+
 def test_whoever_still_needs_the_weights_is_told_that_they_were_changed():
     """By the number of the version, which a graph compares."""
     p = SimpleNamespace(data=np.ones(2), grad=None, version=0)
@@ -315,6 +325,34 @@ def test_it_is_an_optimizer(around):
     assert opt.steps == 4
     with pytest.raises(AttributeError):
         opt.nothing_of_the_sort  # noqa: B018
+
+
+@around_any
+def test_settings_are_the_inner_ones(around):
+    (p,) = random_parameters((3,))
+    inner = SGD([p], lr=0.1)
+    for opt in (around(inner), EMA(around(inner)) if around is AROUND["lookahead"] else around(Lookahead(inner))):
+        opt.clip, opt.on_nonfinite = ClipNorm(1e-6), "skip"
+        assert (inner.clip, inner.on_nonfinite) == (ClipNorm(1e-6), "skip")
+        before = p.data.copy()
+        p.grad = np.ones(3)
+        opt.step()
+        assert 0 < np.abs(p.data - before).max() < 1e-6
+        assert opt.grad_norm == inner.grad_norm == pytest.approx(3**0.5)
+        p.grad = np.full(3, np.nan)
+        opt.step()
+        opt.note, opt.zero_grad = "mine", lambda: None  # a method, too, is replaced where it was said
+        assert not {"note", "zero_grad"} & vars(inner).keys()
+        inner.clip, inner.on_nonfinite = None, "raise"
+
+
+def test_each_of_two_around_another_keeps_what_is_its_own():
+    (p,) = random_parameters((3,))
+    opt = Lookahead(Lookahead(SGD([p], lr=0.1), k=3, alpha=0.25), k=2)
+    assert (opt.k, opt.alpha, opt.optimizer.k, opt.optimizer.alpha) == (2, 0.5, 3, 0.25)
+    opt.k = 4
+    assert (opt.k, opt.optimizer.k) == (4, 3)
+    assert opt.copies is not opt.optimizer.copies
 
 
 @around_any

@@ -14,6 +14,7 @@ from every import EVERY, suited
 from optimizers import (
     L1,
     L2,
+    LBFGS,
     SGD,
     AdaBelief,
     Adadelta,
@@ -45,6 +46,7 @@ def used_up():
 
 shared = P()
 integers = P([1, 2])
+half, single = P(np.ones(2, np.float16)), P(np.ones(2, np.float32))
 
 CASES = [
     # numbers
@@ -54,6 +56,19 @@ CASES = [
     (lambda: SGD([P()], lr=True), TypeError, "lr must be a number or a schedule, got True"),
     (lambda: SGD([P()], lr="0.1"), TypeError, "lr must be a number or a schedule, got '0.1'"),
     (lambda: SGD([P()], lr=None), TypeError, "lr must be a number or a schedule, got None"),
+    (lambda: SGD([P()], lr=[0.1, 0.2]), TypeError, r"lr must be one number.*got \[0.1, 0.2\]: .*np.array\(\[0.1, 0.2\]\)"),
+    (lambda: SGD([{"params": [P()], "lr": (0.1, 0.2)}]), TypeError, r"lr must be one number.*got \(0.1, 0.2\)"),
+    (lambda: SGD([P()], weight_decay=[0.1]), TypeError, r"weight_decay must be one number.*got \[0.1\]"),
+    (lambda: LBFGS([P()], lr=[0.1]), TypeError, r"lr must be one number.*got \[0.1\]"),
+    (lambda: setattr(SGD([P()]), "lr", [0.1]), TypeError, r"lr must be one number.*got \[0.1\]"),
+    (lambda: SGD([P()], lr=lambda k: [0.1]), TypeError, r"lr must be a number or a schedule, got \[0.1\]"),
+    (
+        lambda: Adam([("w", half)]),
+        ValueError,
+        "eps=1e-08 is 0 in float16, the dtype of 'w', .*: pass a larger one, such as eps=1e-4",
+    ),
+    (lambda: Adam([P(), ("w", half)]), ValueError, "eps=1e-08 is 0 in float16, the dtype of 'w'"),
+    (lambda: Adam([single], eps=1e-60), ValueError, "eps=1e-60 is 0 in float32, the dtype of 'parameter 0'"),
     (lambda: SGD([{"params": [P()], "lr": -1}]), ValueError, r"lr must lie in \[0, inf\), got -1"),
     (lambda: setattr(SGD([P()]), "lr", -1), ValueError, r"lr must lie in \[0, inf\), got -1"),
     (lambda: SGD([P()], lr=lambda k: -0.5), ValueError, r"lr must lie in \[0, inf\), got -0.5"),
@@ -150,7 +165,7 @@ CASES = [
     (lambda: SGD([P(), {"params": [P()]}]), TypeError, "parameter 1: a parameter needs .data and .grad, got dict"),
     (lambda: SGD([("w", integers)]), TypeError, "w: only floating-point parameters can be optimized, got dtype int64"),
     (lambda: SGD([P(), P([1j])]), TypeError, "parameter 1: only floating-point .* got dtype complex128"),
-    (lambda: SGD([("w", P(requires_grad=False))]), TypeError, "w does not require a gradient, so it can never move"),
+    (lambda: LBFGS([("w", P(requires_grad=False))]), ValueError, "LBFGS moves .* 'w' is frozen .*leave it out"),
     (lambda: SGD([shared, P(), shared]), ValueError, "parameter 2 is given twice and would move twice"),
     (lambda: SGD([("w", P()), ("w", P())]), ValueError, r"two parameters have the same name: \['w', 'w'\]"),
     (
@@ -161,7 +176,7 @@ CASES = [
     (
         lambda: SGD([{"params": [("w", P())]}, {"params": [("w", P())]}]),
         ValueError,
-        r"two groups have a parameter named 'w': pass \(name, parameter\) pairs with other names",
+        r"two groups have a parameter named 'w': pass \(name, parameter\) pairs with other names, or layer.parameters\(\)",
     ),
     # penalties and projections
     (
@@ -226,6 +241,17 @@ def test_not_refused(make):
     opt.step()
     assert np.isfinite(p.data).all()
     assert opt.steps == 1
+
+
+def test_an_eps_that_float16_can_hold_gives_finite_steps_and_a_later_one_that_it_cannot_is_refused():
+    p = P(np.ones(3, np.float16))
+    opt = Adam([p], lr=0.1, eps=1e-4)
+    p.grad = np.array([0, 1e-3, 1], np.float16)
+    opt.step()
+    assert np.isfinite(p.data).all()
+    opt.param_groups[0]["eps"] = 1e-8
+    with pytest.raises(ValueError, match="eps=1e-08 is 0 in float16"):
+        opt.step()
 
 
 @pytest.mark.parametrize("bad", [{"params": [shared], "lrr": 1}, {"params": [P()], "lr": -1}, {"params": [P(), P([1])]}])
@@ -324,7 +350,6 @@ def test_a_misspelt_name_is_refused(name):
         (lambda p: [p, p], ValueError, "parameter 1 is given twice and would move twice"),
         (lambda p: [{"params": [p]}, {"params": [p]}], ValueError, "parameter 'parameter 1' is already in another group"),
         (lambda p: [P([[1, 2]])], TypeError, "only floating-point parameters can be optimized, got dtype int64"),
-        (lambda p: [P([[1.0]], requires_grad=False)], TypeError, "does not require a gradient"),
     ],
 )
 def test_bad_parameters_are_refused(name, bad, error, message):

@@ -15,6 +15,7 @@ from every import EVERY, suited
 
 import optimizers.base
 from optimizers import (
+    EMA,
     L1,
     L2,
     SGD,
@@ -137,12 +138,34 @@ def test_a_changed_shape_is_an_error():
         opt.step()
 
 
+def test_a_changed_dtype_is_an_error_and_no_digits_are_lost_silently():
+    p = parameter([1.0, 2.0], "float32")
+    opt = SGD([("w", p)])
+    p.data = p.data.astype("float64")
+    p.grad = np.zeros(2, "float32")
+    with pytest.raises(ValueError, match=r"'w' changed its dtype from float32 to float64.*make the optimizer afterwards"):
+        opt.step()
+
+
 def test_a_gradient_of_another_shape_is_an_error_and_is_not_broadcast():
     p = parameter([1.0, 2.0])
     opt = SGD([("w", p)])
     p.grad = np.array(1.0)
     with pytest.raises(ValueError, match=r"gradient of 'w' has shape \(\), the parameter \(2,\)"):
         opt.step()
+
+
+def test_a_gradient_that_is_no_array_is_an_error_that_says_what_to_assign():
+    p = parameter([1.0, 2.0])
+    opt = SGD([("w", p)])
+    for bad, kind in (([1.0, 1.0], "list"), (1.0, "float")):
+        p.grad = bad
+        with pytest.raises(TypeError, match=f"gradient of 'w' must be an array, got {kind}"):
+            opt.step()
+    p.grad = type("Tensor", (), {"shape": (2,), "data": np.ones(2), "requires_grad": False})()
+    with pytest.raises(TypeError, match=r"gradient of 'w' must be an array, got Tensor: assign its \.data"):
+        opt.step()
+    assert p.data.tolist() == [1.0, 2.0]
 
 
 @every_optimizer
@@ -303,6 +326,40 @@ def test_no_gradient_means_no_move_and_no_update_counted(name):
     assert bits([ps[1]]) == bits([alone[1]])  # its bias correction counts its own updates
 
 
+@every_optimizer
+def test_frozen_parameters_are_passed_over(name):
+    """Frozen from the first step on, or in the middle of training, and thawed again: as in PyTorch."""
+    shapes = suited(name, [(3,), (2,), (4,)])
+    ps, alone = random_parameters(*shapes), random_parameters(*shapes)
+    for p in ps:
+        p.requires_grad = True
+    ps[1].requires_grad = False
+    opt = EVERY[name]([("a", ps[0]), ("b", ps[1]), ("c", ps[2])])
+    others = EVERY[name]([("a", alone[0]), ("c", alone[2])])
+    before = bits([ps[1]])
+    train(opt, [ps[0]], 3)
+    ps[0].grad, ps[0].requires_grad = None, False
+    kept = {key: of["a"] for key, of in opt.state_dict()["state"].items()}
+    for _ in range(2):
+        ps[2].grad = np.ones(shapes[2])
+        opt.step()
+    assert bits([ps[1]]) == before
+    saved = opt.state_dict()
+    assert saved["updates"] == {"a": 3, "b": 0, "c": 2}
+    if name != "lookahead" and name != "ema":  # whose averages go on
+        assert all(np.array_equal(kept[key], of["a"]) for key, of in saved["state"].items())
+    train(others, [alone[0]], 3)
+    alone[0].grad = None
+    for _ in range(2):
+        alone[2].grad = np.ones(shapes[2])
+        others.step()
+    assert bits([ps[0], ps[2]]) == bits([alone[0], alone[2]])
+    opt.load_state_dict(saved)
+    ps[1].requires_grad, ps[1].grad = True, np.ones(shapes[1])
+    opt.step()
+    assert bits([ps[1]]) != before
+
+
 def test_a_first_velocity_is_undampened_whenever_it_comes():
     late, other = parameter([0.0]), parameter([0.0])
     opt = SGD([late, other], lr=1.0, momentum=0.9, dampening=0.5)
@@ -322,6 +379,22 @@ def test_warns_once_if_no_parameter_has_a_gradient():
     opt.step()  # a second warning would be an error here
     assert p.data.tolist() == [1.0]
     assert opt.steps == 0
+
+
+def test_a_closure_is_called_before_the_step_and_its_loss_is_the_answer():
+    p = parameter([3.0])
+    opt = SGD([p], lr=0.5)
+
+    def closure():
+        opt.zero_grad()
+        p.grad = 2 * p.data
+        return float(p.data[0] ** 2)
+
+    assert opt.step(closure) == 9.0
+    assert p.data.tolist() == [0.0]
+    assert opt.step() is None
+    with pytest.raises(TypeError, match=r"step\(closure\): closure must be a function .*answers the loss, got 0.5"):
+        opt.step(0.5)
 
 
 def test_zero_grad_forgets_the_gradients():
@@ -365,7 +438,7 @@ def test_nonfinite_skip_leaves_the_whole_step_out_and_counts_it():
     ps[0].grad, ps[1].grad = np.ones(3), np.array([1.0, np.nan])
     opt.step()
     assert bits(ps) == before
-    assert pickle.dumps(opt.state_dict()) == state
+    assert pickle.dumps({**opt.state_dict(), "skipped": 0}) == state
     assert (opt.steps, opt.skipped) == (1, 1)
 
 
@@ -456,6 +529,23 @@ def test_the_buffer_of_rmsprop_is_kept_while_a_schedule_says_momentum_zero(optio
         b = (0.0 if k < 2 else 0.5) * b + g / (square - mean * mean if options else square) ** 0.5
         expected -= b
         assert p.data.item() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(("key", "other"), [("penalty", L1(0.5)), ("projection", Box(0, 1)), ("penalty", None)])
+def test_penalty_and_projection_cannot_be_changed_and_say_so(key, other):
+    p = parameter([1.0, 2.0])
+    opt = SGD([("w", p)], penalty=L1(0.1))
+    opt.param_groups[0][key] = other
+    p.grad = np.ones(2)
+    with pytest.raises(
+        ValueError, match=f"the {key} of 'w' was changed after the optimizer was made.*make a new optimizer"
+    ):
+        opt.step()
+    assert p.data.tolist() == [1.0, 2.0]
+    opt = copy.deepcopy(SGD([p], penalty=L1(0.1)))
+    q = opt.param_groups[0]["params"][0]
+    q.grad = np.ones(2)
+    opt.step()  # a copy's penalty is another object, and is nobody's change
 
 
 def test_add_param_group_in_the_middle():
@@ -769,6 +859,9 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
     plain, heavy = trained(SGD), trained(SGD, momentum=0.9)
     refused(heavy, plain.state_dict(), "the state has no momentum_buffer of 'layer.0'")
     refused(plain, heavy.state_dict(), "this optimizer has no momentum_buffer of 'layer.0'")
+    last = {"layer.0": np.zeros(3), "layer.1": ["a", "b"]}
+    refused(adam, {**saved, "state": {**saved["state"], "exp_avg_sq": last}}, "could not convert string to float")
+    refused(adam, {**saved, "hyper": [{**saved["hyper"][0], "lr": -1}]}, "lr must lie in")
 
 
 # The engine's tensors -------------------------------------------------------------------------------------------------
@@ -784,3 +877,71 @@ def test_with_the_engines_tensors_the_gradient_is_written_in_place():
     assert w.data.tolist() == [0.0, 0.0]
     opt.zero_grad()
     assert w.grad is None
+
+
+def test_weights_loaded_while_a_graph_needs_the_old_ones_are_taken():
+    """A loss that was kept and never gone back through is enough: its leaves are read-only, and not ours."""
+    tinynet = pytest.importorskip("tinynet", reason="the optimizers are usable without the engine")
+    w = tinynet.Parameter(np.array([1.0, 2.0]))
+    opt = SGD([w], lr=0.5)
+    kept = (w * w).sum()
+    w.data, w.grad = np.array([3.0, 4.0]), np.ones(2)
+    opt.step()
+    assert w.data.tolist() == [2.5, 3.5]
+    with pytest.raises(tinynet.ChangedArrayError, match="was moved by optimizer"):
+        kept.backward()
+    average = EMA(SGD([w], lr=0.5))
+    for change in (average.eval, average.train):
+        kept, w.data = (w * w).sum(), np.array([5.0, 6.0])
+        change()
+        assert w.data.tolist() == [5.0, 6.0]
+        with pytest.raises(tinynet.ChangedArrayError):
+            kept.backward()
+    kept, w.data, w.grad = (w * w).sum(), np.array([5.0, 6.0]), np.full(2, np.nan)
+    with pytest.raises(NonfiniteGradientError):
+        opt.step()  # the weights were taken all the same
+    with pytest.raises(tinynet.ChangedArrayError):
+        kept.backward()
+
+
+def test_who_did_not_move_is_not_said_to_have_moved():
+    tinynet = pytest.importorskip("tinynet", reason="the optimizers are usable without the engine")
+    a, b, c = (tinynet.Parameter(np.ones(2)) for _ in range(3))
+    c.requires_grad = False
+    opt = SGD([a, b, c], lr=0.5)
+    first, second = (a * a).sum(), (b * b * c).sum()
+    first.backward()
+    opt.step()
+    second.backward()
+    assert b.grad.tolist() == [2.0, 2.0]
+
+
+def test_what_was_computed_cannot_be_moved():
+    tinynet = pytest.importorskip("tinynet", reason="the optimizers are usable without the engine")
+    w = tinynet.Parameter(np.ones(2))
+    with pytest.raises(TypeError, match=r"parameter 0 was computed from other tensors.*move these instead"):
+        SGD([0.1 * w])
+
+
+def test_a_captured_step_passes_over_frozen_parameters_to_the_bit():
+    tinynet = pytest.importorskip("tinynet", reason="the optimizers are usable without the engine")
+    x, ends = np.ones((3, 2), np.float32), []
+    for around in (lambda f: f, tinynet.capture):
+        model = tinynet.MLP([2, 3, 3, 1], seed=0)
+        frozen = list(model.parameters())[2]
+        frozen.requires_grad, before = False, frozen.data.copy()
+        opt = Adam(model.parameters(), lr=0.1, clip=ClipNorm(0.5), weight_decay=0.1)
+
+        def step(x, model=model, opt=opt):
+            opt.zero_grad()
+            loss = (model(x) ** 2).sum()
+            loss.backward()
+            opt.step()
+            return loss
+
+        train_step = around(step)
+        for _ in range(4):
+            train_step(x)
+        assert np.array_equal(frozen.data, before)
+        ends.append(bits(model.parameters()))
+    assert ends[0] == ends[1]

@@ -1283,6 +1283,17 @@ def test_a_closure_that_answers_no_number_is_refused(answer, got):
     assert p.data.tolist() == [1.0, 2.0]
 
 
+def test_a_parameter_that_is_frozen_later_is_refused_and_stays():
+    a, b = parameter([1.0]), parameter([2.0])
+    opt = LBFGS([("a", a), ("b", b)], weight_decay=0.5)
+    closure = closure_of(lambda x, y: (x @ x + y @ y, [2 * x, 2 * y]), a, b)
+    opt.step(closure)
+    b.requires_grad, before = False, bits([a, b])
+    with pytest.raises(ValueError, match=r"'b' is frozen \(requires_grad is False\): leave it out when LBFGS is made"):
+        opt.step(closure)
+    assert bits([a, b]) == before
+
+
 def test_an_error_inside_the_closure_is_not_taken_for_a_wrong_answer():
     def closure():
         raise ValueError("the user's own")

@@ -28,6 +28,7 @@ from optimizers import (
     Cosine,
     ElasticNet,
     Lion,
+    Lookahead,
     MaxNorm,
     Muon,
     NonfiniteGradientError,
@@ -292,6 +293,50 @@ def test_several_explode_one_after_the_other_until_none_is_left():
     assert all(np.array_equal(a, b) for a, b in zip(starts, found, strict=True))
 
 
+@pytest.mark.parametrize("around", [lambda opt: opt, lambda opt: Lookahead(opt, k=2)], ids=["bare", "lookahead"])
+def test_what_is_frozen_stays_so_in_a_state_and_through_a_file(around):
+    p, q = (Parameter(np.ones((R, 2))) for _ in range(2))
+
+    def make(p):
+        return around(SGD([("w", p)], RATES, momentum=0.9, on_nonfinite="freeze"))
+
+    def step(opt, p, bad=()):
+        p.grad = np.ones((R, 2))
+        p.grad[list(bad)] = np.nan
+        opt.step()
+
+    opt, other = make(p), make(q)
+    step(opt, p)
+    there = p.data[1].copy()
+    step(opt, p, bad=[1])
+    saved = json.loads(json.dumps(opt.state_dict(), default=lambda array: array.tolist()))
+    other.load_state_dict(saved)  # before the weights, which must not be put back
+    q.data = p.data.copy()
+    assert other.frozen.tolist() == opt.frozen.tolist() == [False, True, False, False]
+    for _ in range(3):
+        step(opt, p)
+        step(other, q)
+    assert np.array_equal(p.data, q.data)
+    assert np.array_equal(p.data[1], there)
+    assert (p.data[[0, 2, 3]] < 1).all()
+    with pytest.raises(ValueError, match="the state has 2 replicas, this optimizer has 4"):
+        opt.load_state_dict({**saved, "frozen": [True, False]})
+
+
+def test_the_count_of_skipped_steps_is_saved():
+    p = Parameter(np.ones(2))
+    opt = SGD([p], 0.1, on_nonfinite="skip")
+    p.grad = np.full(2, np.nan)
+    opt.step()
+    other = SGD([Parameter(np.ones(2))])
+    saved = opt.state_dict()
+    other.load_state_dict(saved)
+    assert other.skipped == opt.skipped == 1
+    del saved["skipped"], saved["frozen"]  # as states were before these were saved
+    other.load_state_dict(saved)
+    assert other.skipped == 0
+
+
 def test_by_default_it_raises_and_names_parameter_and_replica():
     starts, gradients = drawn("adam", "float64")
     gradients[1][4, 2] = np.inf
@@ -334,6 +379,20 @@ def test_the_rates_are_read_set_and_saved():
     assert all(np.array_equal(a.data, b.data) for a, b in zip(ps, again, strict=True))
 
 
+def test_rates_come_back_from_a_file():
+    """JSON has lists for arrays, also within a pair."""
+    betas = (np.array([0.9, 0.8, 0.5, 0.9]), 0.99)
+    ps = [Parameter(np.ones((R, 2))) for _ in range(2)]
+    opts = [Adam([("w", p)], lr=RATES * (1 + i), betas=betas) for i, p in enumerate(ps)]
+    saved = json.loads(json.dumps(opts[0].state_dict(), default=lambda array: array.tolist()))
+    opts[1].load_state_dict(saved)
+    assert opts[1].lr.tolist() == RATES.tolist()
+    for opt, p in zip(opts, ps, strict=True):
+        p.grad = np.arange(8.0).reshape(R, 2)
+        opt.step()
+    assert np.array_equal(ps[0].data, ps[1].data)
+
+
 def test_the_penalty_of_all_replicas_is_summed():
     p = Parameter(np.arange(8.0).reshape(R, 2))
     opt = SGD([p], lr=RATES, weight_decay=np.array([0.0, 1.0, 0.0, 2.0]))
@@ -341,7 +400,7 @@ def test_the_penalty_of_all_replicas_is_summed():
 
 
 def points(r=R):
-    return [Parameter(np.zeros((r, 2)))]
+    return [Parameter(np.zeros((r, 2), np.float32))]
 
 
 @pytest.mark.parametrize(
@@ -353,6 +412,7 @@ def points(r=R):
         (lambda: SGD(points(), lr=np.array([0.1, np.nan, 0.1, 0.1])), "lr must lie in .*, got nan for replica 1"),
         (lambda: SGD(points(), lr=np.full((R, 1), 0.1)), r"lr must be a number .*an array of shape \(4, 1\)"),
         (lambda: SGD(points(), lr=np.array(["a"] * R)), "lr must be a number .* dtype <U1"),
+        (lambda: Adam(points(), RATES, eps=np.array([1e-8, 1e-60, 1e-8, 1e-8])), "eps=1e-60 is 0 in float32"),
         (lambda: SGD(points(), lr=np.array([])), r"an array of shape \(0,\)"),
         (lambda: SGD(points(), lr=RATES, on_nonfinite="skip"), "'raise', 'freeze' or 'ignore' where there are replicas, got 'skip'"),
         (lambda: SGD(points(), lr=0.1, on_nonfinite="freeze"), "'raise', 'skip' or 'ignore', got 'freeze'"),

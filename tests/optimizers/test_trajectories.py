@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from monitor.pictures.curves import COLOURS as COLOURS_OF_CURVES
-from optimizers import SGD, Adam
-from optimizers.base import NonfiniteGradientError
+from optimizers import SGD, Adam, NonfiniteGradientError
 from optimizers.landscapes import Landscape, himmelblau, noisy_quadratic, quadratic, rastrigin, rosenbrock, saddle
 from optimizers.trajectories import (
     COLOURS,
