@@ -6,6 +6,7 @@ rest: counters, latest logs, random generators. last.json and best.json say whic
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,8 +23,9 @@ from monitor.callbacks import Best, Callback
 class Checkpoint(Callback):
     """Save all that training needs to go on into the run's folder, every `every` epochs, at the end, and at every new best.
 
-    The latest `keep` of the regular ones are kept, and the best. `load_checkpoint` finds them by "last", "best", step or
-    date. Give it before EarlyStopping, which puts the best parameters back at the end, or "last" may hold those.
+    It is saved when all callbacks have seen the end of the epoch, and not if training ends before its first step. The
+    latest `keep` of the regular ones are kept, and the best. `load_checkpoint` finds them by "last", "best", step or date.
+    Give it before EarlyStopping, which puts the best parameters back at the end, or "last" may hold those.
     """
 
     def __init__(self, every: int = 10, best: str | None = "val/loss", mode: str = "auto", keep: int = 1):
@@ -35,6 +37,8 @@ class Checkpoint(Callback):
         self._monitor, self._mode = best, mode
         self._regular: list[int] = []  # the steps of the regular ones, the oldest first
         self._saved_step = -1
+        self._began = math.inf  # the step at which training began
+        self._due: list[str] = []  # what to save as soon as all callbacks have seen the end of the epoch
 
     def on_train_begin(self, training: Any) -> None:
         if training.recorder.path is None:
@@ -42,17 +46,26 @@ class Checkpoint(Callback):
         self.best = Best(self._monitor, self._mode) if self._monitor else None
         self._regular = []
         self._saved_step = -1
+        self._began = training.step
+        self._due = []
 
     def on_epoch_end(self, training: Any) -> None:
         is_best = self.best is not None and self.best.improved(training.logs, training.epoch)
-        if is_best:
-            self._save(training, "best")
-        if training.epoch % self.every == 0:
-            self._save(training, "last")
+        self._due = ["last"] * (training.epoch % self.every == 0) + ["best"] * is_best
+
+    def on_epoch_begin(self, training: Any) -> None:
+        self._save_due(training)  # only now: what the callbacks after this one remember of the last epoch belongs to it
 
     def on_train_end(self, training: Any) -> None:
-        if training.recorder.path is not None:  # else on_train_begin has said so
-            self._save(training, "last")
+        if training.step > self._began:  # else nothing was trained, and an older checkpoint must not give way to nothing
+            self._due = list(dict.fromkeys(["last", *self._due]))
+            self._save_due(training)
+        self._began = math.inf
+
+    def _save_due(self, training: Any) -> None:
+        due, self._due = self._due, []
+        for role in due:
+            self._save(training, role)
 
     def _save(self, training: Any, role: str) -> None:
         folder = training.recorder.path / "checkpoints"
@@ -63,6 +76,7 @@ class Checkpoint(Callback):
                 save_checkpoint(
                     folder, training.step, training.epoch, training.model, training.optimizer, training.logs,
                     getattr(training, "callbacks", ()), getattr(training, "running_loss", 0.0),
+                    getattr(training, "order", {}),
                 )  # fmt: skip
             self._saved_step = training.step
         store.write_json(folder / f"{role}.json", {"checkpoint": stem(training.step), "step": training.step})
@@ -108,10 +122,12 @@ def save_checkpoint(
     logs: Mapping,
     callbacks: Sequence[Any] = (),
     running_loss: Any = 0.0,
+    order: Mapping[str, int] | None = None,
 ) -> Path:
     """Write step-NNNNNNNN.json and then, complete or not at all, step-NNNNNNNN.safetensors.
 
-    `epoch` epochs are complete, and `running_loss` is the sum of the losses of what was seen since.
+    `epoch` epochs are complete, and `running_loss` is the sum of the losses of what was seen since. `order` is what decides
+    which examples are in which batch, {"batch_size": 64, "seed": 0, ...}: a training that goes on must have the same.
     """
     from safetensors.numpy import save
 
@@ -126,7 +142,7 @@ def save_checkpoint(
         remembered.append([type(callback).__name__, _without_arrays(known, f"callbacks/{i}", arrays)])
     about = {
         "step": step, "epoch": epoch, "time": time.time(), "logs": dict(logs), "optimizer": state,
-        "running_loss": float(running_loss),
+        "running_loss": float(running_loss), "order": dict(order or {}),
         "generators": {name: generator.bit_generator.state for name, generator in generators(model)},
         "callbacks": remembered,
     }  # fmt: skip
@@ -169,7 +185,7 @@ def load_checkpoint(run: str | Path, which: str | int = "best") -> dict[str, Any
     """A checkpoint of a run folder: {"model": state, "optimizer": state, "step", "epoch", "logs", "callbacks", ...}.
 
     `which` is "best", "last", a step number, or a date such as "2026-11-21T14:30" (the latest one taken by then). Give the
-    states to model.load_state_dict and optimizer.load_state_dict, or all of it to `restore`.
+    states to model.load_state_dict and optimizer.load_state_dict, all of it to `restore`, or to fit(resume=...).
     """
     folder = Path(run) / "checkpoints"
     path = folder / f"{_checkpoint_name(folder, str(which))}.safetensors"
@@ -198,17 +214,29 @@ def load_checkpoint(run: str | Path, which: str | int = "best") -> dict[str, Any
     }
 
 
-def restore(checkpoint: Mapping[str, Any], model: Any, optimizer: Any, callbacks: Sequence[Any] = ()) -> None:
-    """Put a checkpoint of `load_checkpoint` into a model, its random generators, an optimizer and callbacks.
+def restore(checkpoint: Mapping[str, Any], model: Any, optimizer: Any) -> None:
+    """Put a checkpoint of `load_checkpoint` into a model, its random generators and an optimizer, or raise and leave them.
 
-    Callbacks are matched by their order among those of their class; one that the checkpoint does not know starts anew.
+    What callbacks remember is for `restore_callbacks`, after their on_train_begin.
     """
+    before = model.state_dict()
     model.load_state_dict(checkpoint["model"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
+    try:
+        optimizer.load_state_dict(checkpoint["optimizer"])
+    except Exception:
+        model.load_state_dict(before)
+        raise
     saved = checkpoint.get("generators", {})
     for name, generator in generators(model):
         if name in saved:
             generator.bit_generator.state = saved[name]
+
+
+def restore_callbacks(checkpoint: Mapping[str, Any], callbacks: Sequence[Any]) -> None:
+    """Put what the callbacks remembered into those of now, matched by their order among those of their class.
+
+    One that the checkpoint does not know starts anew.
+    """
     left = list(checkpoint.get("callbacks", ()))
     for callback in callbacks:
         known = next((entry for entry in left if entry[0] == type(callback).__name__), None)

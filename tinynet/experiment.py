@@ -100,7 +100,9 @@ class Settings:
     def of(cls, config: Mapping[str, Any]) -> Settings:
         """The settings in a run's config."""
         known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
-        return cls(**{**known, "hidden": tuple(known["hidden"])} if known.get("hidden") is not None else known)
+        if known.get("hidden") is not None:
+            known["hidden"] = tuple(known["hidden"])  # a list in JSON
+        return cls(**known)
 
 
 class Experiment:

@@ -17,35 +17,30 @@ from typing import Any
 
 import numpy as np
 
-import optimizers
-from monitor.checkpoints import restore
-from monitor.metrics import METRICS, measure
+from monitor.checkpoints import restore, restore_callbacks
+from monitor.metrics import measure
 from monitor.recorder import Recorder, Run
+from tinynet import arguments
 from tinynet import functional as F
-from tinynet.backend import as_array, device_of, memory_explained, same_device, to_device
+from tinynet.backend import device_of, memory_explained, same_device, to_device
 from tinynet.capture import Captured
 from tinynet.graph import no_grad
-from tinynet.naming import lookup
 from tinynet.tensor import plain
 from tinynet.watched import Inside
-
-LOSSES = {
-    "cross_entropy": F.cross_entropy,
-    "mse_loss": F.mse_loss,
-    "l1_loss": F.l1_loss,
-    "huber_loss": F.huber_loss,
-    "binary_cross_entropy_with_logits": F.binary_cross_entropy_with_logits,
-}
-
-
-OUTPUTS_ARE = {F.cross_entropy: "logits", F.binary_cross_entropy_with_logits: "logits"}  # other losses do not say
 
 
 class Training:
     """A training in progress, as callbacks see it (monitor/callbacks.py lists what they may use)."""
 
     def __init__(
-        self, model: Any, optimizer: Any, recorder: Recorder, epochs: int, batches: int, callbacks: Sequence[Any] = ()
+        self,
+        model: Any,
+        optimizer: Any,
+        recorder: Recorder,
+        epochs: int,
+        batches: int,
+        callbacks: Sequence[Any] = (),
+        order: Mapping[str, int] = MappingProxyType({}),
     ):
         self.callbacks = callbacks
         self.model = model
@@ -53,6 +48,7 @@ class Training:
         self.recorder = recorder
         self.epochs = epochs
         self.batches = batches
+        self.order = dict(order)  # what decides which examples are in which batch
         self.epoch = 0
         self.step = 0
         self.running_loss: Any = 0.0  # the sum of the losses of what was seen in this epoch
@@ -64,15 +60,17 @@ class Training:
         self.stop_reason = reason
 
     def go_on_from(self, checkpoint: Mapping[str, Any]) -> None:
-        """Put everything where it was when the checkpoint was taken."""
-        restore(checkpoint, self.model, self.optimizer, self.callbacks)
+        """Put everything but the callbacks where it was when the checkpoint was taken, or raise and leave all as it is."""
+        arguments.check_checkpoint(checkpoint, self.order, self.batches, self.epochs)
+        _call_if_there(self.optimizer, "train")  # where an earlier training has left it to be evaluated
+        restore(checkpoint, self.model, self.optimizer)
         self.epoch, self.step = checkpoint["epoch"], checkpoint["step"]
         self.running_loss = checkpoint.get("running_loss", 0.0)
         self.logs = MappingProxyType(dict(checkpoint["logs"]))
 
     def record(self, numbers: dict[str, float]) -> None:
         """Make the numbers of this epoch the latest logs, and record them."""
-        self.logs = MappingProxyType({**self.logs, **numbers})
+        self.logs = MappingProxyType(dict(numbers))
         self.recorder.event("eval", self.step, numbers, self.epoch)
 
 
@@ -101,16 +99,21 @@ def fit(
     trained on. The order of the data depends on `seed` and the epoch alone. Without a recorder the run stays in memory.
     A model left in evaluation mode is trained in training mode all the same, and given back as it came.
 
-    Data on another device than the model's are copied there once. On a GPU labels are looked at once, before training.
+    Data on another device than the model's are copied there once. Inputs become floats of the model's dtype, whole numbers
+    too, so that a Linear computes in that dtype whatever the file held; a model of your own that looks rows up in a table
+    writes self.table[x.astype(int)]. On a GPU labels are looked at once, before training.
 
-    The training step is captured (capture.py): the same bits in less time. A model or loss that cannot be captured is
+    The training step is captured (capture/): the same bits in less time. A model or loss that cannot be captured is
     trained as it is, and the run has a note that says why. With capture=False every step runs as written below.
 
     An optimizer that trains at one point and is evaluated at another (EMA, ScheduleFreeSGD) is asked for the other for
     every evaluation, and leaves it in the model at the end.
 
     `resume` is a checkpoint of monitor.load_checkpoint: training goes on after its epoch as if it had never stopped, to the
-    bit, given the same arguments; `epochs` still counts from the beginning.
+    bit, given the same arguments; `epochs` still counts from the beginning. Other numbers of examples, another batch_size,
+    seed, shape of the model or kind of optimizer are errors before anything is changed. Hyperparameters that are numbers
+    come from the checkpoint, schedules are those of `optimizer`; what a checkpoint does not know (other data of the same
+    length, another loss or activation, random numbers that the loss draws) is yours to keep.
 
     >>> from optimizers import Adam
     >>> from tinynet.datasets import moons
@@ -120,16 +123,17 @@ def fit(
     >>> run.last("train/loss") < 0.3
     True
     """
-    epochs, batch_size = _whole("epochs", epochs), _whole("batch_size", batch_size)
-    _check_helpers(callbacks, recorder)
-    loss_of, scores = _loss(loss), _metrics(metrics)
-    _check_optimizer(optimizer, model)
-    train: tuple[Any, Any] = _like_model(model, *checked(*_pair("data", data)))
-    val = _like_model(model, *checked(*_pair("validation", validation))) if validation is not None else None
-    _look_at_targets(model, loss_of, train, val)
+    epochs, batch_size = arguments.whole("epochs", epochs), arguments.whole("batch_size", batch_size)
+    seed = arguments.whole("seed", seed, least=0)
+    arguments.check_parts(model, optimizer, callbacks, recorder)
+    loss_of, scores = arguments.find_loss(loss), arguments.find_metrics(metrics)
+    train, val = _ready(model, loss_of, data, validation)
     recorder = recorder or Recorder(root=None, name="fit")
+    order = {"examples": len(train[0]), "batch_size": batch_size, "seed": seed}
+    training = Training(model, optimizer, recorder, epochs, -(-len(train[0]) // batch_size), callbacks, order)
+    if resume is not None:
+        training.go_on_from(resume)
     _describe(recorder, train, val, loss_of)
-    training = Training(model, optimizer, recorder, epochs, -(-len(train[0]) // batch_size), callbacks)
 
     inside = Inside(model, loss_of)
     step = _step(model, loss_of, optimizer, inside)
@@ -144,10 +148,11 @@ def fit(
         if resume is None:
             _evaluate_epoch(training, train, val, loss_of, scores)
         else:
-            training.go_on_from(resume)
+            restore_callbacks(resume, callbacks)
+            _call_if_there(optimizer, "eval")  # as it is left after every epoch
         for epoch in range(training.epoch + 1, epochs + 1):
             _each(callbacks, "on_epoch_begin", training)
-            _point_of(optimizer, "train")
+            _call_if_there(optimizer, "train")
             _train_epoch(training, train_step, inside, batches(*train, batch_size, seed, epoch), interrupt)
             training.epoch = epoch
             _evaluate_epoch(training, train, val, loss_of, scores, _read(training, len(train[0])))
@@ -163,7 +168,7 @@ def _read(training: Training, examples: int) -> dict[str, float]:
     """The numbers of an epoch's batches. On a GPU they are waited for only now."""
     numbers = {"train/running_loss": float(training.running_loss) / examples, "lr": training.optimizer.lr}
     training.running_loss = 0.0
-    _point_of(training.optimizer, "check_finite")
+    _call_if_there(training.optimizer, "check_finite")
     return numbers
 
 
@@ -194,7 +199,7 @@ def _train_epoch(
     for x, y in islice(data, done, None):
         watchers = [w for w in training.recorder.watchers if w.wants(training.step + 1)]
         loss = inside.step(training, watchers, step, x, y) if watchers else step(x, y)[0]
-        training.running_loss = training.running_loss + loss.data * len(x)
+        training.running_loss = training.running_loss + loss.data.astype(float) * len(x)
         training.step += 1
         _each(training.callbacks, "on_batch_end", training)
         interrupt()
@@ -206,7 +211,7 @@ def _describe(recorder: Recorder, train: tuple[Any, Any], val: tuple[Any, Any] |
     sizes = {"train": len(train[1]), **({} if val is None else {"validation": len(val[1])})}
     y = to_device(train[1], "cpu")
     about: dict[str, Any] = {}
-    if loss is F.cross_entropy and y.dtype.kind in "iu" and y.min() >= 0:
+    if loss is F.cross_entropy and y.dtype.kind in "iu" and 0 <= y.min() <= y.max() < y.size:  # else the loss will object
         about["class_counts"] = np.bincount(y.reshape(-1))
     if loss is F.binary_cross_entropy_with_logits and y.size == len(y) and np.isin(y, (0, 1)).all():
         about["class_counts"] = np.bincount(y.reshape(-1).astype(int), minlength=2)
@@ -252,8 +257,9 @@ def batches(x: Any, y: Any, size: int, seed: int, epoch: int) -> Iterator[tuple[
 @memory_explained()
 def predict(model: Any, x: Any, batch_size: int = 1024) -> Any:
     """The model's outputs for all rows of x, in evaluation mode and without recording a graph: an array."""
-    batch_size = _whole("batch_size", batch_size)
-    x = _like_model(model, _checked_inputs(x))[0]
+    arguments.check_model(model)
+    batch_size = arguments.whole("batch_size", batch_size)
+    x = arguments.like_model(model, arguments.inputs(x))[0]
     with _mode(model, training=False), no_grad():
         return np.concatenate([plain(model(x[i : i + batch_size])) for i in range(0, len(x), batch_size)])
 
@@ -262,17 +268,22 @@ def evaluate(
     model: Any, data: tuple[Any, Any], loss: str | Callable, metrics: Sequence[str | Callable] = ()
 ) -> dict[str, float]:
     """{"loss": ..., and each metric by its name} of the model on (x, y), in evaluation mode."""
-    data = _like_model(model, *checked(*_pair("data", data)))
-    _look_at_targets(model, _loss(loss), data)
-    return _scores(predict(model, data[0]), data[1], _loss(loss), _metrics(metrics))
+    arguments.check_model(model)
+    loss_of, scores = arguments.find_loss(loss), arguments.find_metrics(metrics)
+    (x, y), _ = _ready(model, loss_of, data)
+    return _scores(predict(model, x), y, loss_of, scores)
 
 
 def _scores(outputs: Any, y: Any, loss: Callable, metrics: dict[str, Callable]) -> dict[str, float]:
     """What `evaluate` answers, from the model's outputs."""
     with no_grad():
-        scores = {"loss": float(plain(loss(outputs, y)))}
+        value = plain(loss(outputs, y))
+    if value is None or np.shape(value):
+        seen = "None" if value is None else f"the shape {np.shape(value)}: take the mean"
+        raise ValueError(f"loss must return one number for a batch, got {seen}")
+    scores = {"loss": float(value)}
     if metrics:
-        kind = OUTPUTS_ARE.get(loss, "auto")
+        kind = "logits" if arguments.is_of_logits(loss) else "auto"
         scores.update(measure(metrics, to_device(y, "cpu"), to_device(outputs, "cpu"), kind))
     return scores
 
@@ -289,6 +300,25 @@ def _losses(outputs: Any, y: Any, loss: Callable) -> Any:
     if losses.dtype.kind != "f" or losses.shape[:1] != (len(y),):
         return None
     return losses.reshape(len(y), -1).mean(axis=1)  # over the numbers of one example
+
+
+def _ready(model: Any, loss: Callable, data: Any, validation: Any = None) -> tuple[tuple[Any, Any], tuple[Any, Any] | None]:
+    """(x, y) of both as arrays beside the model; None for validation data that there are not."""
+    train = arguments.like_model(model, *arguments.data_pair("data", data))
+    val = None if validation is None else arguments.like_model(model, *arguments.data_pair("validation", validation))
+    _look_at_targets(model, loss, train, val)
+    return train, val
+
+
+def _look_at_targets(model: Any, loss: Callable, *data: Any) -> None:
+    """Let the loss look at all targets on the host: on a GPU it does not, since to look would be to wait in every step,
+    and CuPy takes a label that is out of range for another one.
+    """
+    for x, y in (pair for pair in data if pair is not None and device_of(pair[0]) != "cpu"):
+        if arguments.is_of_logits(loss):
+            with _mode(model, training=True), no_grad():
+                width = model.train(False)(x[:1]).shape[1:]
+            loss(np.zeros((len(y), *width), x.dtype), to_device(y, "cpu"))
 
 
 @contextmanager
@@ -311,7 +341,7 @@ def _evaluate_epoch(
     metrics: dict[str, Callable],
     extra: dict[str, float] | None = None,
 ) -> None:
-    _point_of(training.optimizer, "eval")
+    _call_if_there(training.optimizer, "eval")
     numbers: dict[str, float] = {}
     losses = None
     for part, data in (("train", train), ("val", val)):
@@ -324,128 +354,14 @@ def _evaluate_epoch(
         training.recorder.log_val_losses(losses, training.step)
 
 
-def _point_of(optimizer: Any, mode: str) -> None:
-    """Put the weights to "train" at or to "eval"uate into the parameters, if the optimizer keeps both (averaging.py);
-    "check_finite" reads what it found in gradients on a GPU (deferred.py).
+def _call_if_there(optimizer: Any, method: str) -> None:
+    """Call what an optimizer of one's own need not have: "train" and "eval" put the weights to train at, or those to be
+    evaluated, into the parameters (averaging.py); "check_finite" reads what was found in the gradients on a GPU.
     """
-    if hasattr(optimizer, mode):
-        getattr(optimizer, mode)()
+    if hasattr(optimizer, method):
+        getattr(optimizer, method)()
 
 
 def _each(callbacks: Sequence[Any], hook: str, training: Training) -> None:
     for callback in callbacks:
         getattr(callback, hook)(training)
-
-
-# Arguments ------------------------------------------------------------------------------------------------------------
-
-
-def _check_optimizer(optimizer: Any, model: Any) -> None:
-    """An optimizer that holds none of the model's parameters would train nothing; many nets have no one loss."""
-    if getattr(model, "replicas", None) is not None:
-        raise ValueError(
-            f"fit trains one net, and this model is {model.replicas}: sum their losses in a loop of your own "
-            "(tinynet/comparison/problems.py has one), or train model.replica(0)"
-        )
-    if isinstance(optimizer, type):
-        raise TypeError(
-            f"optimizer must be an optimizer of the model's parameters: {optimizer.__name__}(model.parameters())"
-        )
-    if not callable(getattr(optimizer, "step", None)):
-        names = {name.lower(): name for name in optimizers.__all__}
-        name = names.get(str(optimizer).lower(), "Adam")
-        raise TypeError(f"optimizer must be an optimizer, got {optimizer!r}: write optimizers.{name}(model.parameters())")
-    held = {id(p) for group in getattr(optimizer, "param_groups", ()) for p in group["params"]}
-    if held and not any(id(p) in held for p in model.parameters()):
-        raise ValueError("the optimizer holds none of this model's parameters: make it from model.parameters()")
-
-
-def _check_helpers(callbacks: Any, recorder: Any) -> None:
-    """Objects, where a name or a class is easily given instead."""
-    if recorder is not None and not isinstance(recorder, Recorder):
-        path = recorder if isinstance(recorder, str) else "runs"
-        raise TypeError(f"recorder must be a Recorder, got {recorder!r}: write monitor.Recorder({path!r})")
-    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
-        name = type(callbacks).__name__
-        raise TypeError(f"callbacks must be a list, got one {name}: write [{name}(...)]")
-    for callback in callbacks:
-        if isinstance(callback, type):
-            name = callback.__name__
-            raise TypeError(f"callbacks has the class {name} where an object is wanted: write {name}()")
-        if not hasattr(callback, "on_train_begin"):
-            raise TypeError(f"callbacks must hold objects with the hooks of monitor.Callback, got {callback!r}")
-
-
-def _whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
-
-
-def _pair(name: str, value: Any) -> tuple[Any, Any]:
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (x, y), got {type(value).__name__}")
-    return value[0], value[1]
-
-
-def _loss(loss: str | Callable) -> Callable:
-    return loss if callable(loss) else lookup("loss", loss, LOSSES)
-
-
-def _metrics(metrics: Sequence[str | Callable]) -> dict[str, Callable]:
-    """The metrics by name, looked up before anything is trained."""
-    if isinstance(metrics, str):
-        raise TypeError(f"metrics must be a list of names or functions, got {metrics!r}: write [{metrics!r}]")
-    return {m if isinstance(m, str) else m.__name__: m if callable(m) else lookup("metric", m, METRICS) for m in metrics}
-
-
-def checked(x: Any, y: Any) -> tuple[Any, Any]:
-    """x and y as arrays, or an error: of one length, not empty, finite."""
-    x, y = _checked_inputs(x), as_array(plain(y))
-    if y.ndim < 1 or len(x) != len(y):
-        raise ValueError(f"x has {len(x)} rows, but y has the shape {y.shape}")
-    _refuse_nonfinite("x", x)
-    _refuse_nonfinite("y", y)
-    return x, y
-
-
-def _checked_inputs(x: Any) -> Any:
-    x = as_array(plain(x))
-    if x.ndim < 2:
-        raise ValueError(f"x must have the shape [n, features], got {x.shape}: x.reshape(-1, 1) for one feature")
-    if not len(x):
-        raise ValueError("the data set is empty: x has no rows")
-    return x
-
-
-def _refuse_nonfinite(name: str, array: Any) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array).all():
-        return
-    bad = np.argwhere(~np.isfinite(array))
-    where = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column"), bad[0].tolist(), strict=False))
-    count = f"{len(bad):,} values that are" if len(bad) > 1 else "a value that is"
-    raise ValueError(f"{name} has {count} nan or infinite, the first at {where}: fill in or drop them")
-
-
-def _like_model(model: Any, *arrays: Any) -> Any:
-    """The arrays on the model's device; floats in the model's dtype, so that nothing is promoted, and inputs too."""
-    weight = next((parameter.data for parameter in model.parameters()), arrays[0])
-    alike = []
-    for i, array in enumerate(arrays):
-        if weight.dtype.kind == "f" and (i == 0 or array.dtype.kind == "f"):
-            array = array.astype(weight.dtype, copy=False)
-        alike.append(same_device(array, weight))
-    return tuple(alike)
-
-
-def _look_at_targets(model: Any, loss: Callable, *data: Any) -> None:
-    """Let the loss look at all targets on the host: on a GPU it does not, since to look would be to wait in every step,
-    and CuPy takes a label that is out of range for another one.
-    """
-    for x, y in (pair for pair in data if pair is not None and device_of(pair[0]) != "cpu"):
-        if getattr(loss, "func", loss) in OUTPUTS_ARE:  # (of a functools.partial, the function)
-            with _mode(model, training=True), no_grad():
-                width = model.train(False)(x[:1]).shape[1:]
-            loss(np.zeros((len(y), *width), x.dtype), to_device(y, "cpu"))

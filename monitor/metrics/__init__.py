@@ -34,6 +34,7 @@ from monitor.metrics.classes import (
     precision_recall_fscore_support,
     recall,
 )
+from monitor.metrics.inputs import attribute_of
 from monitor.metrics.scores import (
     average_precision,
     brier_score,
@@ -114,7 +115,7 @@ def direction(name: str) -> str:
     """ "min" or "max": which way is better for a metric called such as "val/loss" or "val/accuracy"."""
     last = name.rsplit("/", 1)[-1]
     function = METRICS.get(SHORT.get(last, last)) or globals().get(last)
-    known = getattr(function, "direction", None)
+    known = attribute_of(function, "direction")
     if known in ("min", "max"):
         return known
     if last.endswith(("loss", "error")):
@@ -145,7 +146,7 @@ def measure(metrics: Mapping[str, Callable], y_true: Any, outputs: Any, outputs_
     usable = bool(np.isfinite(outputs).all())
     scores: dict[str, float] = {}
     for name, function in metrics.items():
-        needs = getattr(function, "needs", None)
+        needs = attribute_of(function, "needs")
         if needs is not None and not usable:
             scores[name] = float("nan")
         elif needs == "scores":

@@ -6,6 +6,7 @@ Also what a metric says of itself (`metric`), and the two ways of dividing and a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,13 @@ def metric(direction: str, low: float, high: float, needs: str) -> Callable[[F],
         return function
 
     return mark
+
+
+def attribute_of(function: Any, name: str) -> Any:
+    """An attribute of a metric, or of the function in it whose arguments functools.partial has filled in; else None."""
+    while isinstance(function, partial) and not hasattr(function, name):
+        function = function.func
+    return getattr(function, name, None)
 
 
 # Classes --------------------------------------------------------------------------------------------------------------

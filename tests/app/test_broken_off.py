@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,18 +79,26 @@ def test_cut_at_any_step_and_resumed_gives_the_same_bits(kind, tmp_path):
         steps, losses = again.run.series("train/running_loss")
         assert again.step == final
         before = dict(zip(*(a.tolist() for a in recorded.run.series("train/running_loss")), strict=True))
-        assert all(before[s] == pytest.approx(v, rel=1e-6) for s, v in zip(steps.tolist(), losses.tolist(), strict=True))
+        assert all(before[s] == v for s, v in zip(steps.tolist(), losses.tolist(), strict=True))
 
 
 def test_it_goes_on_from_an_older_checkpoint_too(tmp_path):
     make = OPTIMIZERS["adam, scheduled"]
-    whole, _ = train(tmp_path, make, epochs=9)
+    whole, recorded = train(tmp_path, make, epochs=9)
     _, recorder = train(tmp_path, make, epochs=6)
     older = sorted(p.stem for p in (recorder.path / "checkpoints").glob("*.safetensors"))
     assert len(older) in (2, 3)  # two regular ones, and the best
     for name in older:
-        resumed, _ = train(tmp_path, make, resume=load_checkpoint(recorder.path, name), epochs=9)
+        resumed, again = train(tmp_path, make, resume=load_checkpoint(recorder.path, name), epochs=9)
         assert bits(resumed) == bits(whole)
+        assert (again.path / "log.csv").read_text() == (recorded.path / "log.csv").read_text()  # no epoch is missing
+
+
+def test_a_checkpoint_has_what_all_callbacks_know_after_its_epoch(tmp_path):
+    _, recorder = train(tmp_path, OPTIMIZERS["momentum"], epochs=2)
+    known = dict(load_checkpoint(recorder.path, "last")["callbacks"])
+    assert [row["epoch"] for row in known["CSVLog"]["rows"]] == [1, 2]
+    assert known["EarlyStopping"]["best"] == known["Checkpoint"]["best"] == known["ReduceOnPlateau"]["best"]
 
 
 def test_a_checkpoint_is_found_by_its_date(tmp_path):
@@ -109,12 +118,127 @@ def test_a_checkpoint_is_found_by_its_date(tmp_path):
         load_checkpoint(recorder.path, "2020-01-01")
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    _, recorder = train(tmp_path, OPTIMIZERS["momentum"], epochs=2)
+# What does not fit --------------------------------------------------------------------------------------------------------
+
+ADAM = OPTIMIZERS["adam, scheduled"]
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """A recorder of a training that was broken off in its third epoch."""
+    return train(tmp_path_factory.mktemp("broken"), ADAM, cut=7)[1]
+
+
+def resumed(checkpoint, sizes=(2, 8, 8, 2), make=ADAM, data=(X, Y), **options):
+    model = tn.MLP(sizes, dropout=0.2, seed=0)
+    optimizer = make(list(model.named_parameters()))
+    begun = bits(model)
+    options = {"epochs": EPOCHS, "batch_size": 16, "resume": checkpoint, **options}
+    try:
+        tn.fit(model, data, loss="cross_entropy", optimizer=optimizer, **options)
+    except Exception:
+        assert bits(model) == begun
+        assert optimizer.steps == 0
+        raise
+    return model
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (
+            {"batch_size": 14},
+            "taken with batch_size=16, and this training has batch_size=14, so that its batches are others",
+        ),
+        ({"batch_size": 60}, "taken with batch_size=16, and this training has batch_size=60"),
+        ({"data": (X[:39], Y[:39])}, "taken with examples=40, and this training has examples=39"),
+        ({"data": (X[:5], Y[:5])}, "taken with examples=40, and this training has examples=5"),
+        (
+            {"seed": 1},
+            "seed=0, and this training has seed=1, so that its batches are others. Give the same again, or begin",
+        ),
+        ({"epochs": 1}, "the checkpoint is of epoch 2, and epochs=1 ends before it: epochs counts from the beginning"),
+        ({"sizes": (2, 9, 8, 2)}, "layers.0.weight: the model has shape (2, 9), the state (2, 8)"),
+        ({"sizes": (2, 8, 2)}, "the state does not fit MLP"),
+        ({"make": OPTIMIZERS["momentum"]}, "the state is of Adam, this optimizer is SGD"),
+        ({"make": OPTIMIZERS["schedule-free"]}, "the state is of Adam, this optimizer is ScheduleFreeAdamW"),
+        ({"make": lambda p: Adam(p, amsgrad=True)}, "the state has no max_exp_avg_sq of 'layers.0.bias'"),
+    ],
+)
+def test_a_training_that_does_not_fit_its_checkpoint_is_refused_before_anything_has_changed(broken, other, sentence):
+    checkpoint = load_checkpoint(broken.path, "last")
+    recorder, folder = Recorder.resume(broken.path, checkpoint["step"]), broken.path / "checkpoints"
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with recorder, pytest.raises(ValueError, match=re.escape(sentence)):
+        resumed(checkpoint, **other, recorder=recorder, callbacks=[Checkpoint(1, best=None)])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
+def test_a_training_that_fails_before_its_first_step_leaves_the_checkpoints_alone(broken):
+    folder = broken.path / "checkpoints"
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with Recorder.resume(broken.path) as recorder, pytest.raises(ValueError, match="labels must be in 0 to 1"):
+        resumed(None, data=(X, Y + 1), recorder=recorder, callbacks=[Checkpoint(1, best=None)])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
+@pytest.mark.parametrize("given", ["the folder", True, "a part"])
+def test_resume_is_a_checkpoint(broken, given):
+    wrong = {"the folder": broken.path, "a part": load_checkpoint(broken.path, "last")["model"]}.get(given, given)
+    with pytest.raises(
+        TypeError, match=r"resume must be a checkpoint with model, .*: write monitor.load_checkpoint\(run_f"
+    ):
+        resumed(wrong)
+
+
+def test_a_checkpoint_that_does_not_say_the_order_must_fit_by_its_steps(broken):
+    checkpoint = load_checkpoint(broken.path, "last")
+    del checkpoint["order"]  # of a loop of one's own, say
+    for size in (60, 20, 5):  # 1, 2 and 8 batches an epoch, instead of 3
+        with pytest.raises(ValueError, match=r"is at step 7 after 2 epochs, which does not fit \d batch"):
+            resumed(checkpoint, batch_size=size)
+    assert bits(resumed(checkpoint)) == bits(resumed(load_checkpoint(broken.path, "last")))
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_where_nothing_is_left_to_train_all_is_as_it_was_at_the_end(kind, tmp_path):
+    options = {"make": OPTIMIZERS[kind], "callbacks": [Checkpoint(best=None)], "epochs": 2}
+    with Recorder(tmp_path) as recorder:
+        model = resumed(None, **options, recorder=recorder)
     checkpoint = load_checkpoint(recorder.path, "last")
-    model = tn.MLP([2, 9, 2], seed=0)
-    with pytest.raises(ValueError, match="the state does not fit"):
-        tn.fit(model, (X, Y), loss="cross_entropy", optimizer=SGD(model.parameters(), 0.1), epochs=3, resume=checkpoint)
+    again = resumed(checkpoint, **options, recorder=Recorder.resume(recorder.path, checkpoint["step"]))
+    assert bits(again) == bits(model)
+    assert load_checkpoint(recorder.path, "last")["step"] == checkpoint["step"]
+
+
+def test_what_is_no_longer_measured_is_not_taken_from_the_checkpoint(broken):
+    model = tn.MLP([2, 8, 8, 2], dropout=0.2, seed=0)
+    options = {"optimizer": ADAM(list(model.named_parameters())), "epochs": EPOCHS, "batch_size": 16}
+    options |= {"resume": load_checkpoint(broken.path, "last"), "callbacks": [EarlyStopping(patience=9)]}
+    with pytest.raises(KeyError, match="nothing called 'val/loss' is measured; .*: pass validation="):
+        tn.fit(model, (X, Y), loss="cross_entropy", **options)
+
+
+def test_the_rate_is_that_of_the_checkpoint_and_a_schedule_that_of_the_optimizer(tmp_path):
+    rates = {}
+    for before, after in itertools.product((0.01, Cosine(0.05, 60)), (0.5, Cosine(0.5, 30))):
+        _, recorder = train(tmp_path, lambda p, lr=before: Adam(p, lr), epochs=2)
+        run = train(tmp_path, lambda p, lr=after: Adam(p, lr), resume=load_checkpoint(recorder.path, "last"), epochs=3)[
+            1
+        ].run
+        rates[callable(before), callable(after)] = run.last("lr")
+    assert rates == {(0, 0): 0.01, (0, 1): Cosine(0.5, 30)(9), (1, 0): 0.5, (1, 1): Cosine(0.5, 30)(9)}
+
+
+def test_a_model_left_to_be_evaluated_can_go_on(tmp_path):
+    whole, _ = train(tmp_path, OPTIMIZERS["ema"], epochs=4)
+    _, recorder = train(tmp_path, OPTIMIZERS["ema"], epochs=2)
+    checkpoint = load_checkpoint(recorder.path, "last")
+    model = tn.MLP([2, 8, 8, 2], dropout=0.2, seed=0)
+    options = {"loss": "cross_entropy", "optimizer": OPTIMIZERS["ema"](list(model.named_parameters())), "batch_size": 16}
+    tn.fit(model, (X, Y), **options, epochs=1)
+    tn.fit(model, (X, Y), **options, epochs=4, resume=checkpoint)
+    assert bits(model) == bits(whole)
 
 
 PROGRAM = """

@@ -35,9 +35,8 @@ def test_friedman_and_nemenyi_equal_scipy(case):
     found = s.friedman(case["results"])
     assert (found.statistic, found.pvalue) == pytest.approx((case["statistic"], case["pvalue"]), rel=1e-10)
     np.testing.assert_allclose(found.ranks, case["ranks"], rtol=1e-13)
-    problems, k = np.shape(case["results"])
+    problems = len(case["results"])
     np.testing.assert_allclose(s.nemenyi(found.ranks, problems), case["pairs"], atol=2e-9)
-    assert s.critical_difference(k, problems) == pytest.approx(case["critical"], rel=1e-7)
 
 
 @pytest.mark.parametrize("case", GOLDEN["holm"], ids=lambda c: str(len(c["p"])))
@@ -57,7 +56,7 @@ def test_against_scipy_itself():
         d = rng.normal(0.2, 1, n)
         theirs = stats.wilcoxon(d, method="exact" if n <= 50 else "asymptotic")
         assert s.wilcoxon(d)[:2] == pytest.approx((theirs.statistic, theirs.pvalue), rel=1e-12)
-    ours, theirs = s.median_interval(d), stats.bootstrap((d,), np.median, method="percentile", rng=0).confidence_interval
+    ours, theirs = s.bootstrap_interval(d), stats.bootstrap((d,), np.median, method="percentile", rng=0).confidence_interval
     assert ours == pytest.approx(theirs, abs=0.05)
     np.testing.assert_array_equal(s.midranks([3, 1, 3, np.inf, 1]), stats.rankdata([3, 1, 3, np.inf, 1]))
 
@@ -100,7 +99,7 @@ def test_the_interval_is_that_of_the_exact_bootstrap_distribution(n):
         for k in range(1, n + 1)
     ]
     exact = x[np.searchsorted(below, 0.025)], x[np.searchsorted(below, 0.975)]
-    assert s.median_interval(x) == pytest.approx(exact)
+    assert s.bootstrap_interval(x) == pytest.approx(exact)
 
 
 def test_the_interval_of_an_even_sample_is_that_of_its_resamples():
@@ -108,12 +107,12 @@ def test_the_interval_of_an_even_sample_is_that_of_its_resamples():
     every = [np.median(x[list(rows)]) for rows in itertools.product(range(4), repeat=4)]
     for confidence in (0.5, 0.8, 0.95):
         exact = np.quantile(every, [(1 - confidence) / 2, (1 + confidence) / 2])
-        assert s.median_interval(x, confidence) == pytest.approx(exact)
+        assert s.bootstrap_interval(x, confidence) == pytest.approx(exact)
 
 
 def test_the_interval_covers_the_median_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    hits = [low <= 0 <= high for low, high in (s.median_interval(rng.standard_cauchy(15)) for _ in range(300))]
+    hits = [low <= 0 <= high for low, high in (s.bootstrap_interval(rng.standard_cauchy(15)) for _ in range(300))]
     assert 0.92 <= np.mean(hits) <= 0.99
 
 
@@ -157,8 +156,8 @@ def test_the_verdict_does_not_depend_on_order_or_names(pairs, random):
     assert s.wilcoxon(d) == s.wilcoxon(shuffled)
     assert s.wilcoxon(s.differences(b, a)) == s.wilcoxon(d)
     np.testing.assert_array_equal(s.differences(b, a), -d)
-    low, high = s.median_interval(d)
-    assert (low, high) == s.median_interval(shuffled)
+    low, high = s.bootstrap_interval(d)
+    assert (low, high) == s.bootstrap_interval(shuffled)
     assert low <= s.quantile(d, 0.5) <= high
     assert not s.differences(a, a).any()
     assert s.wilcoxon(s.differences(a, a)).pvalue == 1
@@ -215,7 +214,7 @@ def test_diverged_runs_have_the_largest_ranks():
     assert s.wilcoxon(d).pvalue == 2 / 2**6
     both = s.differences([INF, NAN, NAN], [NAN, INF, 1.0])
     assert both.tolist() == [0, 0, INF]
-    assert s.median_interval([-INF] * 5) == (-INF, -INF)
+    assert s.bootstrap_interval([-INF] * 5) == (-INF, -INF)
 
 
 def test_profiles():
@@ -251,7 +250,7 @@ def test_equal_results_differ_nowhere():
         (lambda: s.differences([1, 2], [1]), "one result per seed: got 2 and 1"),
         (lambda: s.quantile([1, NAN], 0.5), r"at least one number and no nan, got \[1, nan\]"),
         (lambda: s.quantile([], 0.5), "at least one number"),
-        (lambda: s.median_interval([1, 2], 95), "confidence must lie between 0 and 1, got 95"),
+        (lambda: s.bootstrap_interval([1, 2], 95), "confidence must lie between 0 and 1, got 95"),
         (lambda: s.wilcoxon([1, NAN]), "differences without nan"),
         (lambda: s.wilcoxon([]), "a list of differences"),
         (lambda: s.wilcoxon([1], "zsplit"), "zero_method must be 'pratt' or 'wilcox', got 'zsplit'"),

@@ -2,22 +2,24 @@
 
 import functools
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from monitor import Callback, Checkpoint, EarlyStopping, Recorder, Run, load_checkpoint
+from monitor import Callback, Checkpoint, EarlyStopping, Recorder, Run, load_checkpoint, metrics
 from monitor.watch import Watcher
 from optimizers import SGD, Adam, ClipNorm, NonfiniteGradientError, Step
 from tinynet import MLP, BatchNorm1d, Linear, Module, Parameter, Sequential, Tensor, cross_entropy, evaluate, fit, predict
+from tinynet.arguments import LOSSES
 from tinynet.datasets import moons
 from tinynet.experiment import Experiment, Settings
 from tinynet.layers import Activation
 from tinynet.messages import ShapeError
 from tinynet.preprocessing import train_test_split
-from tinynet.training import LOSSES, batches
+from tinynet.training import batches
 
-DATA = moons(60, seed=1)
+X, Y = DATA = moons(60, seed=1)
 VAL = moons(40, seed=2)
 
 
@@ -98,6 +100,16 @@ def test_running_loss_is_the_mean_over_all_examples_whatever_the_last_batch():
     assert run.series("train/loss")[0].tolist() == [0, 3]
 
 
+def test_running_loss_does_not_overflow_in_half_precision():
+    x, y = np.zeros((100, 1)), np.full((100, 1), 60.0)
+    model = Linear(1, 1, seed=0)
+    for parameter in model.parameters():
+        parameter.data = np.zeros(parameter.shape, np.float16)
+    optimizer = SGD(model.parameters(), 0.0)
+    run = fit(model, (x, y), loss="mse_loss", optimizer=optimizer, epochs=1, batch_size=10)
+    assert run.last("train/running_loss") == 3600  # their sum is beyond float16
+
+
 def test_the_learning_rate_recorded_is_that_of_the_next_step():
     model = MLP([2, 4, 2], seed=0)
     optimizer = SGD(model.parameters(), Step(0.1, every=4))
@@ -170,6 +182,20 @@ def test_data_may_be_lists_tensors_or_whole_numbers():
     assert weights(train((x, y))[1]) == expected
     assert weights(train((np.array(x), np.array(y, np.uint8)))[1]) == expected
     assert weights(train((Tensor(np.array(x, np.float64)), y))[1]) == expected
+
+
+@pytest.mark.parametrize("capture", [False, True])
+def test_a_table_is_looked_up_as_the_documentation_says(capture):
+    class Table(Module):
+        def __init__(self):
+            self.table = Parameter(np.zeros((9, 2), np.float32))
+
+        def forward(self, x):
+            return self.table[x.astype(int)].sum(axis=1)
+
+    words = np.random.default_rng(0).integers(9, size=(80, 3))
+    run, _ = train((words, (words.sum(axis=1) > 12).astype(int)), Table(), lr=0.1, epochs=30, capture=capture)
+    assert run.last("train/loss") < 0.3
 
 
 def test_nothing_is_promoted_to_float64():
@@ -569,6 +595,35 @@ def test_every_loss_trains(loss):
     assert run.last("train/loss") < run.series("train/loss")[1][0]
 
 
+@dataclass
+class Smoothed:  # a dataclass cannot be hashed
+    by: float
+
+    def __call__(self, outputs, y):
+        return cross_entropy(outputs, y, label_smoothing=self.by)
+
+
+class Wrong:
+    def __call__(self, true, predicted):
+        return np.sum(true != predicted)
+
+
+def test_a_metric_has_a_name_and_is_given_what_it_needs():
+    filled = functools.partial(metrics.roc_auc, multi_class="ovr")  # it needs scores, also with an argument filled in
+    run, model = train(metrics=["auc", filled, Wrong()], loss=Smoothed(0.1))
+    outputs = predict(model, X)
+    assert run.last("train/roc_auc") == run.last("train/auc") == metrics.roc_auc(Y, outputs[:, 1] - outputs[:, 0])
+    assert run.last("train/Wrong") == (outputs.argmax(axis=1) != Y).sum()
+    numbers = train((X, X[:, :1]), MLP([2, 8, 1], seed=0), loss="mse_loss", metrics=["r2", "r2_score"])[0]
+    assert numbers.last("train/r2") == numbers.last("train/r2_score")
+
+
+def test_outputs_are_logits_also_to_a_loss_with_an_argument_filled_in():
+    loss = functools.partial(LOSSES["binary_cross_entropy_with_logits"], reduction="mean")
+    run, model = train((X, Y[:, None] * 1.0), MLP([2, 8, 1], seed=0), loss=loss, metrics=["accuracy"])
+    assert run.last("train/accuracy") == np.mean((predict(model, X)[:, 0] > 0) == Y)
+
+
 def test_metrics_by_name_and_by_function():
     def mistakes(true, predicted):
         return np.sum(true != predicted)
@@ -603,13 +658,16 @@ def test_evaluate_answers_loss_and_metrics():
 # What is refused ------------------------------------------------------------------------------------------------------
 
 
+def loss(true, predicted):
+    """A metric with the name of something else."""
+
+
 def with_hole(value):
     x = DATA[0].copy()
     x[[7, 9], [1, 0]] = value
     return x
 
 
-X, Y = DATA
 BAD = {
     "epochs 0": ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
     "epochs text": ({"epochs": "3"}, TypeError, "epochs must be a whole number, got '3'"),
@@ -638,6 +696,15 @@ BAD = {
     "no loss": ({"loss": None}, ValueError, "unknown loss None. There are: binary_cross_entropy_with_logits, "),
     "metric": ({"metrics": ["acuracy"]}, ValueError, "unknown metric 'acuracy': did you mean 'accuracy'?"),
     "metrics text": ({"metrics": "accuracy"}, TypeError, "metrics must be a list of names or functions, got 'accuracy'"),
+    "metrics a function": ({"metrics": metrics.accuracy}, TypeError, "metrics must be a list of names or functions, got <"),
+    "metrics twice": ({"metrics": [lambda a, b: 0, lambda a, b: 1]}, ValueError, "there are two numbers called '<lambda>'"),
+    "metric loss": ({"metrics": [loss]}, ValueError, "there are two numbers called 'loss', and they are recorded by name"),
+    "metric list": ({"metrics": [["accuracy"]]}, ValueError, "unknown metric ['accuracy']"),
+    "loss of each": ({"loss": functools.partial(cross_entropy, reduction="none")}, ValueError,
+                     "loss must return one number for a batch, got the shape (60,): take the mean"),
+    "no loss returned": ({"loss": lambda outputs, y: None}, ValueError, "loss must return one number for a batch, got None"),
+    "seed": ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+    "seed text": ({"seed": "0"}, TypeError, "seed must be a whole number, got '0'"),
     "width": ({"data": (X[:, :1], Y)}, ShapeError, "layers.0: Linear(2 -> 8) expected input of shape [..., 2], got [60"),
 }  # fmt: skip
 
@@ -659,6 +726,26 @@ def test_mistakes_in_the_arguments_are_found_before_a_run_begins(options):
         train(callbacks=[spy], recorder=recorder, **options)
     assert not spy.calls
     assert recorder.run.status == "running"
+
+
+def test_a_label_with_a_typing_error_is_not_counted_to():
+    recorder, labels = Recorder(None), Y.copy()
+    labels[0] = 20_000_000
+    with pytest.raises(ValueError, match="labels must be in 0 to 1 for 2 classes, found 20000000"):
+        train((X, labels), recorder=recorder)
+    assert "class_counts" not in recorder.meta["data"]
+
+
+@pytest.mark.parametrize("use", [
+    lambda model: predict(model, X),
+    lambda model: evaluate(model, DATA, "cross_entropy"),
+    lambda model: fit(model, DATA, loss="cross_entropy", optimizer=SGD([Parameter([0.0])], 0.1), epochs=1),
+])  # fmt: skip
+def test_a_model_is_a_module(use):
+    with pytest.raises(TypeError, match=r"model must be a tinynet.Module, got <function .*: write a class with a method"):
+        use(lambda x: x)
+    with pytest.raises(TypeError, match=r"model has the class MLP where an object is wanted: write MLP\(\.\.\.\)"):
+        use(MLP)
 
 
 def test_evaluate_and_predict_refuse_the_same():

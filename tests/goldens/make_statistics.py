@@ -59,11 +59,9 @@ def many(rng: np.random.Generator) -> list[dict[str, Any]]:
             ranks = np.mean([stats.rankdata(row) for row in table], axis=0)
             q = np.abs(ranks[:, None] - ranks) / np.sqrt(k * (k + 1) / (6 * problems)) * np.sqrt(2)
             pairs = stats.studentized_range.sf(q, k, np.inf)
-            critical = stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * problems))
-            answers = {"statistic": statistic, "pvalue": pvalue, "critical": critical}
             found.append(
                 {"results": table.tolist(), "ranks": ranks.tolist(), "pairs": pairs.tolist()}
-                | {name: float(value) for name, value in answers.items()}
+                | {"statistic": float(statistic), "pvalue": float(pvalue)}
             )
     return found
 

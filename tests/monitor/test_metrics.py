@@ -6,6 +6,7 @@ Where scikit-learn is installed, a property test compares with it on drawn label
 import json
 import math
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -308,6 +309,16 @@ def test_the_report_counts_the_names():
 )
 def test_which_way_is_better_follows_from_the_name(name, better):
     assert direction(name) == better
+
+
+def test_a_metric_with_arguments_filled_in_is_still_that_metric(monkeypatch):
+    of_three = partial(partial(metrics.METRICS["f1_score"], labels=[0, 1, 2]), zero_division=1.0)
+    monkeypatch.setitem(metrics.METRICS, "f1_of_three", of_three)
+    assert direction("val/f1_of_three") == "max"
+    ranked = partial(metrics.top_k_accuracy, k=2, labels=[0, 1, 2])
+    outputs = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    assert metrics.measure({"ranked": ranked}, [1, 0], outputs) == {"ranked": 0.5}  # class 1 comes second, class 0 third
+    assert math.isnan(metrics.measure({"ranked": ranked}, [1, 0], outputs * np.inf)["ranked"])
 
 
 def test_a_name_that_says_nothing_is_an_error():

@@ -58,6 +58,8 @@ class Contender:
 
     def trials(self, grid: tuple[float, ...], budget: int) -> list[dict[str, float]]:
         """The settings that tuning tries, from the smallest rate to the largest: as many as the budget."""
+        if budget == len(grid):  # also of a single rate, which is then the one to try
+            return [{"lr": lr} for lr in grid]
         if budget == 1:
             if self.default_lr is None:
                 raise ValueError(
@@ -65,8 +67,6 @@ class Contender:
                     "default for lr, or raise the budget"
                 )
             return [{"lr": self.default_lr}]
-        if budget == len(grid):
-            return [{"lr": lr} for lr in grid]
         if self.second is None:
             return [{"lr": lr} for lr in finer(grid, budget)]
         name, values = self.second

@@ -88,7 +88,7 @@ def judge_pairs(samples: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) ->
     pvalues = [statistics.wilcoxon(d).pvalue for d in found]
     verdicts = []
     for (one, other), d, p, adjusted in zip(pairs, found, pvalues, statistics.holm(pvalues), strict=True):
-        low, high = statistics.median_interval(d)
+        low, high = statistics.bootstrap_interval(d)
         middle = float(statistics.quantile(d, 0.5))
         verdicts.append(Pair(one, other, len(d), middle, low, high, p, float(adjusted), len(pairs)))
     return verdicts

@@ -19,12 +19,12 @@ from optimizers import landscapes
 from optimizers.landscapes import Landscape
 from optimizers.trajectories import Point
 from tinynet import datasets
+from tinynet.arguments import LOSSES
 from tinynet.capture import capture
 from tinynet.comparison.results import ProblemFacts
 from tinynet.graph import no_grad
 from tinynet.layers import MLP
 from tinynet.naming import lookup
-from tinynet.training import LOSSES
 
 FIXED = 15_000.0  # multiplications that a step of many small nets takes no longer for than for all else that it does
 FLAT = 1e-12  # heights below this are rounding, and count as this much

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynet.arguments import whole
 from tinynet.comparison.contenders import CONTENDERS, Contender, find_contenders
 from tinynet.comparison.problems import PROBLEMS, Problem, find_problems
 from tinynet.comparison.results import Comparison, Result, Runs, Trial, result_from_json, versions
@@ -53,9 +54,9 @@ def compare(
     on: a problem or a suite by name ("moons", "toy2d", "small", "all"; problems.py), a Problem, or a list of these.
     baseline: the optimizer that the others are tested against; it runs even if it is not among `optimizers`.
     grid: the rates to try. All optimizers have the same.
-    budget: settings that every optimizer tries, each on all tuning seeds. 1 tries the default rate alone, len(grid) (the
-        default) the grid, 3 len(grid) also three momenta, beta1s or what else a Contender calls its `second`; an optimizer
-        that has no such thing tries a grid three times as fine.
+    budget: settings that every optimizer tries, each on all tuning seeds. len(grid) (the default) tries the grid; 1, where
+        the grid has more, the default rate alone; 3 len(grid) also three momenta, beta1s or what else a Contender calls its
+        `second`; an optimizer that has no such thing tries a grid three times as fine.
     tuning_seeds, seeds: how many; they are numbered from `seed` on, those of the tuning first. With 12 fresh seeds any two
         of 14 optimizers can be told apart; with fewer, fewer can.
     steps: updates of every run; None is what the problem says.
@@ -75,8 +76,8 @@ def compare(
     problems = [_shortened(problem, steps) for problem in find_problems(on)]
     rates = _checked_grid(grid)
     budget = _checked_budget(budget, len(rates))
-    first, fresh = _whole("tuning_seeds", tuning_seeds, 1), _whole("seeds", seeds, 2)
-    start = _whole("seed", seed, 0)
+    first, fresh = whole("tuning_seeds", tuning_seeds), whole("seeds", seeds, 2, "one run cannot say what is chance")
+    start = whole("seed", seed, 0)
     numbers = {
         "tuning_seeds": tuple(range(start, start + first)),
         "seeds": tuple(range(start + first, start + first + fresh)),
@@ -225,7 +226,7 @@ def _duration(seconds: float) -> str:
 
 
 def _shortened(problem: Problem, steps: int | None) -> Problem:
-    return problem if steps is None else replace(problem, steps=_whole("steps", steps, 1))
+    return problem if steps is None else replace(problem, steps=whole("steps", steps))
 
 
 def _checked_grid(grid: Any) -> tuple[float, ...]:
@@ -245,17 +246,9 @@ def _checked_budget(budget: Any, rates: int) -> int:
     if budget is None:
         return rates
     if isinstance(budget, bool) or budget not in allowed:
+        alone, more = "the default rate alone, " * (rates > 1), "s" * (rates > 1)
         raise ValueError(
-            f"budget must be {', '.join(map(str, allowed[:-1]))} or {allowed[-1]} trials for a grid of {rates} rates (the "
-            f"default rate alone, the grid, the grid with three values of a second hyperparameter), got {budget!r}"
+            f"budget must be {', '.join(map(str, allowed[:-1]))} or {allowed[-1]} trials for a grid of {rates} rate{more} "
+            f"({alone}the grid, the grid with three values of a second hyperparameter), got {budget!r}"
         )
     return int(budget)
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < least:
-        why = ": one run cannot say what is chance" if name == "seeds" and value == 1 else ""
-        raise ValueError(f"{name} must be at least {least}, got {value}{why}")
-    return int(value)

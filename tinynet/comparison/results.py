@@ -111,11 +111,6 @@ class Runs:
         """Which runs diverged [seeds]."""
         return ~np.isfinite(self.final)
 
-    @property
-    def seconds_to_target(self) -> np.ndarray:
-        """Time until the target [seeds]; inf for those that missed it."""
-        return self.steps_to_target * self.seconds_per_step
-
 
 @dataclass(frozen=True, eq=False)
 class Result:

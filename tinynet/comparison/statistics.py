@@ -6,7 +6,7 @@ one very large number, the same in every run.** So nan (diverged) counts as infi
 after infinitely many steps, infinity minus infinity is 0, and halfway between minus and plus infinity lies 0. A failed
 run takes part in every median and every rank; it is never left out.
 
-    quantile, median_interval      how large, and how sure
+    quantile, bootstrap_interval   how large, and how sure
     wilcoxon, holm                 is a difference more than noise? of one pair, of several
     friedman, nemenyi              of many optimizers on many problems
     letter_groups                  who is not to be told apart from whom
@@ -92,7 +92,7 @@ def quantile(values: Any, q: float) -> Any:
     return np.where(low == high, low, np.where(np.isnan(between), limit, between))[()]
 
 
-def median_interval(values: Any, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(values: Any, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
     """The percentile bootstrap interval of the median (Efron & Tibshirani 1993, chapter 13), from 10,000 resamples.
 
     Percentile rather than BCa: the acceleration of BCa comes from leaving out one value at a time, and a median hardly
@@ -244,15 +244,6 @@ def nemenyi(ranks: Any, problems: int) -> np.ndarray:
     k = len(r)
     q = np.abs(r[:, None] - r) / math.sqrt(k * (k + 1) / (6 * problems)) * math.sqrt(2)
     return np.array([[range_tail(float(x), k) for x in row] for row in q])
-
-
-def critical_difference(k: int, problems: int, alpha: float = 0.05) -> float:
-    """By how much two of k mean ranks must differ before `nemenyi` says less than `alpha`."""
-    low, high = 0.0, 20.0
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        low, high = (middle, high) if range_tail(middle, k) > alpha else (low, middle)
-    return high / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * problems))
 
 
 def chi2_tail(x: float, freedom: int) -> float:
