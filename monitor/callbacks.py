@@ -2,7 +2,7 @@
 
 Hooks, in the order in which they are called: on_train_begin, then for every epoch on_epoch_begin, on_batch_end after
 every update, on_epoch_end after the evaluation, and at the very end, however it came about, on_train_end. Several
-callbacks are called in the order in which they were given.
+callbacks are called in the order in which they were given; at the very end those with `ends_first` come before the others.
 
 A hook gets the training in progress (tinynet's fit passes a `Training`; any object with these attributes will do):
 
@@ -31,6 +31,8 @@ from monitor.metrics import direction
 
 class Callback:
     """Base of all callbacks: override the hooks you need."""
+
+    ends_first = False
 
     def on_train_begin(self, training: Any) -> None: ...
 

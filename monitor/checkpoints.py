@@ -25,8 +25,9 @@ class Checkpoint(Callback):
 
     It is saved when all callbacks have seen the end of the epoch, and not if training ends before its first step. The
     latest `keep` of the regular ones are kept, and the best. `load_checkpoint` finds them by "last", "best", step or date.
-    Give it before EarlyStopping, which puts the best parameters back at the end, or "last" may hold those.
     """
+
+    ends_first = True  # before EarlyStopping puts the best parameters back
 
     def __init__(self, every: int = 10, best: str | None = "val/loss", mode: str = "auto", keep: int = 1):
         for name, value in (("every", every), ("keep", keep)):
@@ -267,7 +268,8 @@ def _checkpoint_name(folder: Path, which: str) -> str:
             moment = datetime.fromisoformat(which).timestamp()
         except ValueError:
             return Path(which).name  # never a path out of the folder
-        taken = {p: store.read_json(p).get("time", float("inf")) for p in folder.glob("step-*.json")}
+        whole = [path.with_suffix(".json") for path in folder.glob("step-*.safetensors")]  # written after its .json
+        taken = {path: store.read_json(path).get("time", math.inf) for path in whole if path.is_file()}
         which = max((p for p, t in taken.items() if t <= moment), default=Path(which), key=lambda p: taken.get(p, 0)).stem
     return Path(which).name
 

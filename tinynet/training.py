@@ -140,7 +140,7 @@ def fit(
     train_step = Captured(step, explain=recorder.note) if capture else step
     own_run = nullcontext() if recorder.entered else recorder
     with own_run, nullcontext() if model.training else _mode(model, training=True), ExitStack() as ending:
-        for callback in reversed(callbacks):  # they end in the order given, each of them whatever the others do
+        for callback in reversed(_as_they_end(callbacks)):  # each of them, whatever the others do
             ending.callback(callback.on_train_end, training)
         interrupt = ending.enter_context(interrupts_between_steps())
         _each(callbacks, "on_train_begin", training)
@@ -360,6 +360,10 @@ def _call_if_there(optimizer: Any, method: str) -> None:
     """
     if hasattr(optimizer, method):
         getattr(optimizer, method)()
+
+
+def _as_they_end(callbacks: Sequence[Any]) -> list[Any]:
+    return sorted(callbacks, key=lambda callback: not getattr(callback, "ends_first", False))
 
 
 def _each(callbacks: Sequence[Any], hook: str, training: Training) -> None:

@@ -42,7 +42,7 @@ class CutAt(Callback):
             raise PowerCutError
 
 
-def train(folder, make, cut=None, resume=None, epochs=EPOCHS, save=None):
+def train(folder, make, cut=None, resume=None, epochs=EPOCHS, save=None, order=1):
     model = tn.MLP([2, 8, 8, 2], dropout=0.2, seed=0)
     optimizer = make(list(model.named_parameters()))
     recorder = Recorder(folder, name="run")
@@ -52,7 +52,7 @@ def train(folder, make, cut=None, resume=None, epochs=EPOCHS, save=None):
     with contextlib.suppress(PowerCutError):
         tn.fit(
             model, (X, Y), loss="cross_entropy", optimizer=optimizer, epochs=epochs, batch_size=16, validation=VALIDATION,
-            callbacks=callbacks, recorder=recorder, resume=resume,
+            callbacks=callbacks[::order], recorder=recorder, resume=resume,
         )  # fmt: skip
     return model, recorder
 
@@ -80,6 +80,16 @@ def test_cut_at_any_step_and_resumed_gives_the_same_bits(kind, tmp_path):
         assert again.step == final
         before = dict(zip(*(a.tolist() for a in recorded.run.series("train/running_loss")), strict=True))
         assert all(before[s] == v for s, v in zip(steps.tolist(), losses.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("cut", [4, 20, 33])
+def test_early_stopping_may_be_given_before_the_checkpoint(cut, tmp_path):
+    """It puts the best parameters back at the end, but those to go on from are the latest."""
+    make = OPTIMIZERS["momentum"]
+    whole, _ = train(tmp_path, make)
+    _, broken = train(tmp_path, make, cut=cut, order=-1)
+    resumed, _ = train(tmp_path, make, resume=load_checkpoint(broken.path, "last"), order=-1)
+    assert bits(resumed) == bits(whole)
 
 
 def test_it_goes_on_from_an_older_checkpoint_too(tmp_path):
@@ -114,6 +124,8 @@ def test_a_checkpoint_is_found_by_its_date(tmp_path):
     for minute, name in enumerate(names):
         found = load_checkpoint(recorder.path, f"2026-01-02T03:{minute:02}:30")
         assert found["step"] == int(name.removeprefix("step-"))
+    store.write_json(folder / "step-00000099.json", {**about, "time": moment + 1})  # of one that was never completed
+    assert load_checkpoint(recorder.path, f"2026-01-02T03:{minute:02}:30")["step"] == found["step"]
     with pytest.raises(RecorderError, match=r"there is no checkpoint '2020-01-01'.*there are: step-"):
         load_checkpoint(recorder.path, "2020-01-01")
 

@@ -1682,3 +1682,21 @@ def test_an_empty_batch_is_like_any_other():
     assert [step(np.ones((0, 2), np.float32)).item() for _ in range(4)] == [0] * 4
     assert (model.weight.numpy() == before).all()
     assert step.failure is None
+
+
+def test_names_that_only_a_class_has():
+    class Net(tn.Module):
+        def __init__(self):
+            self.linear = tn.Linear(2, 2, seed=0)
+
+        def forward(self, x):
+            return self.linear(x) * (2 if type(self).__name__ == "Net" else 1)
+
+    model, x = Net(), np.ones((3, 2), np.float32)
+
+    @capture
+    def step(x):
+        return model(x).sum()
+
+    assert len({step(x).item() for _ in range(5)}) == 1
+    assert step.failure is None

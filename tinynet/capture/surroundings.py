@@ -98,7 +98,7 @@ class Surroundings:
                 elif isinstance(default := getattr(type(thing), key, None), FunctionType):
                     new = True
                     self._meet(f"{name}.{key}", default)
-                elif default is not None and not hasattr(type(default), "__get__"):
+                elif default is not None and not hasattr(type(default), "__get__") and hasattr(thing, key):  # not __name__
                     self.attributes.append((f"{name}.{key}", thing, key, default))
         return new
 
