@@ -79,10 +79,12 @@ class Best:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"value": self.value, "epoch": self.epoch}
+        return {"name": self.name, "value": self.value, "epoch": self.epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.value, self.epoch = store.decode_number(state["value"]), int(state["epoch"])
+        """What was noted of another metric is passed over."""
+        if state.get("name", self.name) == self.name:
+            self.value, self.epoch = store.decode_number(state["value"]), int(state["epoch"])
 
 
 class EarlyStopping(Callback):
@@ -131,7 +133,7 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best.load_state_dict(state["best"])
-        self._state = state.get("weights")
+        self._state = state.get("weights") if self.best.epoch else None
 
 
 class ReduceOnPlateau(Callback):

@@ -217,6 +217,18 @@ def test_best_keeps_value_and_epoch():
     assert (best.value, best.epoch) == (0.6, 3)
 
 
+def test_what_was_the_best_of_another_metric_is_forgotten():
+    """As where a training goes on and is to stop by another one: an accuracy of 0.9 says nothing of losses."""
+    before = EarlyStopping("val/accuracy")
+    before.best.improved({"val/accuracy": 0.9}, 3)
+    state = {**before.state_dict(), "weights": {"w": np.ones(1)}}
+    for name, value, epoch in (("val/accuracy", 0.9, 3), ("val/loss", math.inf, 0)):
+        after = EarlyStopping(name)
+        after.load_state_dict(state)
+        assert (after.best.value, after.best.epoch) == (value, epoch)
+        assert ("weights" in after.state_dict()) is (epoch == 3)
+
+
 # A lower learning rate ------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +263,19 @@ def reduced(in_memory, *rates, **settings):
 def test_a_cut_never_raises_a_rate(in_memory):
     assert reduced(in_memory, 0.1, 3e-3, 1e-4, min_lr=2e-3)[1] == [0.05, 2e-3, 1e-4]
     assert reduced(in_memory, 0.1)[1] == [0.05]
+
+
+@pytest.mark.parametrize(("cooldown", "cut_at"), [(0, [3, 5, 7, 9]), (1, [3, 6, 9]), (3, [3, 8])])
+def test_after_a_cut_the_cooldown_is_waited_for(in_memory, cooldown, cut_at):
+    in_memory.optimizer = SimpleNamespace(param_groups=[{"lr": 1.0}], lr=0.0)
+    callback, found = ReduceOnPlateau(patience=2, factor=0.5, cooldown=cooldown), []
+    callback.on_train_begin(in_memory)
+    for epoch in range(1, 10):
+        before = in_memory.optimizer.param_groups[0]["lr"]
+        in_memory.epoch, in_memory.logs = epoch, {"val/loss": 1.0}
+        callback.on_epoch_end(in_memory)
+        found += [epoch] * (in_memory.optimizer.param_groups[0]["lr"] < before)
+    assert found == cut_at
 
 
 def test_any_function_of_the_step_can_be_cut_and_is_cut_again_when_resumed(in_memory):

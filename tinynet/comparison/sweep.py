@@ -60,10 +60,7 @@ def made(make: Callable, parameters: Any, hyper: Mapping[str, Any], replicas: in
             f"{type(optimizer).__name__} was given an array of {replicas} rates and does not have them: the function that "
             "makes it must pass on its lr, as lambda params, lr: Adam(params, lr) does"
         )
-    inner = optimizer
-    while hasattr(inner, "optimizer"):  # Lookahead(Adam(...))
-        inner = inner.optimizer
-    inner.on_nonfinite = "freeze"
+    optimizer.on_nonfinite = "freeze"
     return optimizer
 
 
