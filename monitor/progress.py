@@ -40,8 +40,8 @@ class Progress(Callback):
     """The live line. `lines`: how many plain lines to print over the whole training when there is no terminal."""
 
     def __init__(self, console: Any = None, lines: int = 10):
-        if lines < 1:
-            raise ValueError(f"lines must be at least 1, got {lines}")
+        if type(lines) is not int or lines < 1:
+            raise ValueError(f"lines must be a whole number of at least 1, got {lines!r}")
         self.console = console
         self.lines = lines
         self._bar: Any = None
@@ -52,11 +52,12 @@ class Progress(Callback):
 
         self.console = self.console or Console()
         self._history, self._began = [], time.perf_counter()
+        self._first = training.step  # not 0 where training goes on from a checkpoint
         if self.console.is_terminal:
             self._bar, self._room = _live_line(self.console, len(str(training.epochs)))
             total = training.epochs * training.batches
-            fields = {"epoch": 0, "epochs": training.epochs, "rate": "-", "numbers": ""}
-            self._task = self._bar.add_task("", total=total, **fields)
+            fields = {"epoch": training.epoch, "epochs": training.epochs, "rate": "-", "numbers": ""}
+            self._task = self._bar.add_task("", total=total, completed=training.step, **fields)
             self._bar.start()
 
     def on_batch_end(self, training: Any) -> None:
@@ -66,7 +67,7 @@ class Progress(Callback):
     def on_epoch_end(self, training: Any) -> None:
         logs = training.logs
         self._history.append(logs.get("val/loss", logs.get("train/loss", math.nan)))
-        rate = f"{training.step / (time.perf_counter() - self._began):,.0f}"
+        rate = f"{(training.step - self._first) / (time.perf_counter() - self._began):,.0f}"
         if self._bar is not None:
             numbers = self._numbers(logs, self._room)
             self._bar.update(self._task, epoch=training.epoch, rate=rate, numbers=numbers)

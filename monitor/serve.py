@@ -24,6 +24,7 @@ from monitor.report import page_html, policy
 from monitor.run import Run
 
 LOCAL = ("127.0.0.1", "localhost")
+HTTP = 80  # the port of addresses that name none
 MOST_RUNS = 20  # of a folder of runs: the latest
 POLL = 1.0  # seconds between two questions of a page
 SHARE = 5  # drawing up the page may take a fifth of the time at most, however long the run
@@ -182,8 +183,9 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
 
     def hosts(self) -> set[str]:
-        """What a browser on this machine may call us."""
-        return {f"{name}:{self.server_address[1]}" for name in LOCAL}
+        """What a browser on this machine may call us; it leaves port 80 out, which is that of http."""
+        port = self.server_address[1]
+        return {f"{name}:{port}" for name in LOCAL} | (set(LOCAL) if port == HTTP else set())
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away in the middle of an answer is no event."""
@@ -198,7 +200,8 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 10  # seconds for a question: a connection that says nothing does not hold a thread for ever
 
     def do_GET(self) -> None:
-        if self.headers.get_all("Host") not in [[host] for host in self.server.hosts()]:
+        called = [host.lower() for host in self.headers.get_all("Host", [])]
+        if called not in [[host] for host in self.server.hosts()]:
             return self._refuse(HTTPStatus.FORBIDDEN, "this page is for this machine only")
         if self.path not in ("/", "/data.json"):
             return self._refuse(HTTPStatus.NOT_FOUND, "there is / and /data.json")

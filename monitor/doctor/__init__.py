@@ -20,6 +20,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from monitor.callbacks import Callback
 from monitor.doctor import layers, losses, numbers, steps
 from monitor.doctor.findings import Evidence, Finding, Report, not_checked, ordered
@@ -78,7 +80,8 @@ def diagnose(run: Run | str | os.PathLike) -> Report:
             raise TypeError(f"diagnose: run must be a Run or the path of a run's folder, got {type(run).__name__}")
         run = Run.open(run)
     signals = Signals(run)
-    findings = [rule(signals) for rule in RULES.values()]
+    with np.errstate(over="ignore", invalid="ignore"):  # of values near 1e308 even a median overflows
+        findings = [rule(signals) for rule in RULES.values()]
     findings += [not_checked(id, reason) for id, reason in OPEN.items()]
     return Report(run.name, run.status, max(signals.range[1], 0), ordered(findings), tuple(_remarks(run)))
 

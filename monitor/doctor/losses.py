@@ -48,12 +48,17 @@ def overfit(signals: Signals) -> Finding:
     if smooth[best] <= 0:
         return not_checked("overfit", "val/loss is not above 0, so that a ratio of losses says nothing")
     rise, steps = float(smooth[-1] / smooth[best] - 1), (int(val.steps[best]), int(val.steps[-1]))
-    evidence = Evidence("", "rise of val/loss above its best, relative", rise, None, len(val), OVERFIT)
+    evidence = Evidence(
+        "", "rise of val/loss above its lowest, relative, by running medians", rise, None, len(val), OVERFIT
+    )
     if len(val) <= ENOUGH:
         few = f"There are {len(val)} evaluations of val/loss; {ENOUGH + 1} are needed."
         return underpowered("overfit", steps, replace(evidence, sentence=few))
     interval, how = _paired_rise(signals)
-    sentence = f"val/loss ended {rise:.1%} above its best, {smooth[best]:.3g} at step {steps[0]:,}{how}"
+    sentence = (
+        f"Running medians of 3 evaluations of val/loss ended {rise:.1%} above their lowest, {smooth[best]:.3g} at step "
+        f"{steps[0]:,}{how}"
+    )
     rule = OVERFIT if interval is None else OVERFIT + PAIRED
     evidence = replace(evidence, sentence=f"{sentence}.", interval=interval, rule=rule)
     ignorance = min(float(val.values[0]), _constant_answer(signals, val.name)[0] or math.inf)
@@ -80,8 +85,10 @@ def _risen(val: Curve, train: Curve, steps: tuple[int, int], evidence: Evidence)
         "a net too large for the data",
         "labels that the inputs do not explain",
     )
+    lowest = int(np.argmin(val.values))
+    best = f"{val.values[lowest]:.3g} at step {val.steps[lowest]:,}"
     advice = (
-        f"keep the weights of step {steps[0]:,} (EarlyStopping restores them)",
+        f"keep the weights of the lowest evaluation, {best} (EarlyStopping restores them)",
         "weight decay or dropout",
         "more or augmented training data",
         "a smaller net",

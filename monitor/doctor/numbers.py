@@ -12,7 +12,12 @@ from monitor.doctor.signals import Signals
 
 QUANTITIES = ("act_mean", "act_std", "grad_norm", "weight_norm", "update_ratio")  # in the order in which a step meets them
 RULE = "exact: a loss, a gradient, a weight or an output that is nan or infinite (IEEE 754)"
-ERRORS = re.compile(r"(Nonfinite\w*|FloatingPointError|AnomalyError)\b")  # how a run that failed names its error
+# How the reason of a run that failed begins: with the error's class, or with its text alone, in a loop of one's own.
+ERRORS = re.compile(
+    r"(Nonfinite\w*|FloatingPointError|AnomalyError)\b"
+    r"|(the|a) gradient .*\b(has an? (nan|infinity)|(is|was) not finite)\b|\S+ is (nan|-?inf) after epoch "
+)
+AT = re.compile(r"\bat step (\d{1,15})\b")  # where such an error says so
 ADVICE = (
     "lower the learning rate, or warm it up",
     "look for nan and very large values in the data",
@@ -33,12 +38,7 @@ def nonfinite(signals: Signals) -> Finding:
     reason = str(signals.run.meta.get("reason") or "")
     if first is None and layer is None:
         if ERRORS.match(reason):
-            last = signals.range[1]
-            sentence = (
-                f"Training failed after step {last:,} because of a number that is not finite: {printable(reason, 200)}"
-            )
-            evidence = Evidence(sentence, "the reason why the run failed", n=1, rule=RULE)
-            return detected("nonfinite", "critical", (last, last), evidence, ("the training diverged",), ADVICE)
+            return _failed(reason, signals.range[1])
         if not signals.recorded:
             return not_checked("nonfinite", "nothing was recorded: log the loss at every step")
         sentence = f"All {signals.recorded:,} recorded numbers are finite."
@@ -59,6 +59,15 @@ def nonfinite(signals: Signals) -> Finding:
     evidence = Evidence(sentence, "series with non-finite numbers", float(len(scalars)), n=signals.recorded, rule=RULE)
     causes = ("the training diverged: steps too large", "an operation outside its domain", "nan in the data")
     return detected("nonfinite", "critical", (min(steps), signals.range[1]), evidence, causes, ADVICE)
+
+
+def _failed(reason: str, last: int) -> Finding:
+    """The finding on a run that failed of a number before it could record it; `last` is the last step that it recorded."""
+    told = AT.search(reason)
+    step, when = (int(told[1]), "at") if told else (last, "after")
+    sentence = f"Training failed {when} step {step:,} because of a number that is not finite: {printable(reason, 200)}"
+    evidence = Evidence(sentence, "the reason why the run failed", n=1, rule=RULE)
+    return detected("nonfinite", "critical", (step, step), evidence, ("the training diverged",), ADVICE)
 
 
 def _may_be_undefined(name: str) -> bool:

@@ -19,6 +19,21 @@ METRICS, PARAMETERS = 1000, 100  # that MLflow takes in one request
 LENGTH, VALUE, NOTE = 250, 6000, 8000  # characters of a name, of a parameter, of the description
 EVERY = 1.0  # seconds between requests, each of which costs some milliseconds
 FOLDER, IDENTITY = "run.folder", "run.identity"  # tags: for people, and for a resumed run to find what it was before
+EXPORTED = "run.exported"  # a tag with the identity of a run that `export` wrote
+FILES = (".db", ".sqlite", ".sqlite3")  # endings of databases
+
+
+def tracking_uri(out: str | os.PathLike) -> str:
+    """The address of a place to write to: of mlflow.db in a folder, of a file that ends in .db; an address is its own.
+
+    >>> tracking_uri("http://localhost:5000"), tracking_uri("/tmp/mine.db"), tracking_uri("/tmp/mine")
+    ('http://localhost:5000', 'sqlite:////tmp/mine.db', 'sqlite:////tmp/mine/mlflow.db')
+    """
+    text = os.fspath(out)
+    if re.match(r"[A-Za-z][\w+.-]+:|databricks", text):  # a letter alone is a drive of Windows
+        return text
+    path = Path(text).absolute()
+    return f"sqlite:///{path if path.suffix in FILES else path / 'mlflow.db'}"
 
 
 class MLflowSink(Sink):
@@ -54,9 +69,12 @@ class MLflowSink(Sink):
         if self.uri is None and path is None:
             raise ValueError("a run in memory has no folder: MLflowSink('sqlite:///mlflow.db') names a place")
         self.uri = self.uri or f"sqlite:///{(path or Path()).resolve().parent / 'mlflow.db'}"
+        _make_folder(self.uri)
         self._client = self._mlflow.MlflowClient(tracking_uri=self.uri)
         experiment = self._experiment_id()
-        tags = {FOLDER: path.name, IDENTITY: identity(meta, path)} if path and not self.replaying else {}
+        tags = {FOLDER: path.name, EXPORTED if self.replaying else IDENTITY: identity(meta, path)} if path else {}
+        if path and self.replaying:
+            self._refuse_another(experiment, tags)
         self._run = self._earlier(experiment, tags[IDENTITY]) if self.resumed and tags else ""
         if not self._run:
             began, name = int(self.began * 1000), utf8(meta.get("name", "run"))
@@ -80,6 +98,14 @@ class MLflowSink(Sink):
             self._client.update_run(run.info.run_id, status="RUNNING")
             self._remarks = [note] if (note := run.data.tags.get("mlflow.note.content")) else []
         return found[0].info.run_id if found else ""
+
+    def _refuse_another(self, experiment: str, tags: Mapping[str, str]) -> None:
+        """RecorderError if the run that is exported has been exported to this place before."""
+        for run in self._client.search_runs([experiment], f"tags.`{EXPORTED}` = '{tags[EXPORTED]}'", max_results=1):
+            raise store.RecorderError(
+                f"{tags[FOLDER]!r} has been exported there: {self.uri} (run {run.info.run_id}). Delete that one in MLflow, "
+                "or choose another place"
+            )
 
     def _parameters(self, config: Mapping[str, Any]) -> None:
         names = Names(_clean)
@@ -122,8 +148,18 @@ class MLflowSink(Sink):
 
     def abandon(self) -> None:
         with contextlib.suppress(Exception):
-            self._client.set_terminated(self._run, "FAILED")
+            self._client.delete_run(self._run)
         self.close()
+
+
+def _make_folder(uri: str) -> None:
+    """Make the folder of a database that is a file."""
+    folder = Path(uri.removeprefix("sqlite:///")).parent
+    if uri.startswith("sqlite:///"):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store.RecorderError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from None
 
 
 def _clean(name: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from monitor import Run
+from monitor import Run, store
 from tinynet.cli import main
 from tinynet.experiment import Experiment, Settings
 
@@ -430,8 +430,8 @@ MISTAKES = {
     "moons --drop x": "drop is for your own files; moons comes with its targets",
     "mine.npz --drop x": "drop is for the columns of a table; leave out columns of mine.npz when you save it",
     "mine.csv --task sorting": "task must be auto, classification or regression, got 'sorting'",
-    "moons --runs file/runs": "cannot make a run folder in 'file/runs': Not a directory",
-    "moons --runs file": "cannot make a run folder in 'file': ",
+    "moons --runs file/runs": "cannot make a run folder in 'file/runs': Not a directory; choose another folder with --runs",
+    "moons --runs file": "cannot make a run folder in 'file': File exists; choose another folder with --runs",
     "moons more": "Got unexpected extra argument (more)",
 }  # fmt: skip
 
@@ -472,11 +472,33 @@ def test_a_training_that_breaks_down(tinynet, arguments, reason):
     assert tinynet("runs").stdout.count("failed") == 1
 
 
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_disk_that_is_full_ends_in_what_to_type_once_it_is_not(tinynet, monkeypatch, saved):
+    """What was saved before is there to go on from."""
+    append, written = store.append, []
+
+    def refuse(descriptor, line):
+        written.append(bytes(line))
+        if b'"k":"step"' in line and (not saved or any(b'"k":"checkpoint"' in each for each in written)):
+            raise OSError(28, "No space left on device")
+        append(descriptor, line)
+
+    with monkeypatch.context() as full:
+        full.setattr(store, "append", refuse)
+        told = tinynet("train", "moons", "--n", "60", "--epochs", "3", "--watch", "1", status=2).stderr
+    (run,) = Path("runs").iterdir()
+    go_on = f". Once there is room, go on with: tinynet train --resume {run}" * saved
+    assert told == f"Error: cannot record in '{run}': No space left on device{go_on}\n"
+    if saved:
+        assert "finished" in tinynet("train", "--resume", str(run), "--json").stdout
+
+
 def test_a_training_that_breaks_down_is_drawn_and_diagnosed(tinynet):
     result = tinynet("train", "sine", "--optimizer", "sgd", "--lr", "100", "--seed", "1", status=2)
     (folder,) = Path("runs").iterdir()
     assert files(folder) >= {"curves.png", "checkpoints"}
-    assert "\ncritical nonfinite: Training failed after step " in result.stdout
+    broke = re.search(r"step \d+", result.stderr)[0]
+    assert f"\ncritical nonfinite: Training failed at {broke} " in result.stdout
     assert result.stderr.rstrip().endswith(f"What was recorded is in {folder}; look at it with: tinynet doctor {folder}")
 
 

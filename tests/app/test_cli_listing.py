@@ -261,10 +261,52 @@ def test_the_table_survives_what_is_not_a_run(tinynet):
     rows = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()[1:]}
     assert rows.pop(next(name for name in rows if name.endswith("-whole"))) == "finished"
     assert rows.pop("torn") == "interrupted"
-    assert rows == dict.fromkeys(("broken", "list", "odd", "old"), "unreadable")
+    assert rows.pop("odd") == "crashed"  # a strange field takes away its own column only
+    assert rows == dict.fromkeys(("broken", "list", "old"), "unreadable")
     assert re.search(r"broken is unreadable: .*run\.json is not readable JSON", result.stderr)
     assert "old is unreadable: " in result.stderr
     assert len(json.loads(tinynet("runs", "--json").stdout)) == 6
+
+
+@pytest.mark.parametrize("error", [KeyError("no series 'lr'"), RecursionError("too deep"), IndexError(3), OSError("torn")])
+def test_one_run_never_hides_the_others(tinynet, monkeypatch, error):
+    """Whatever goes wrong with it, also what nobody has thought of."""
+    record("whole", [0.5])
+    record("odd", [0.5])
+    read = listing.open_briefly
+
+    def fail(folder):
+        if folder.name.endswith("odd"):
+            raise error
+        return read(folder)
+
+    monkeypatch.setattr(listing, "open_briefly", fail)
+    result = tinynet("runs")
+    assert [line.split()[1] for line in result.stdout.splitlines()[1:]] == ["finished", "unreadable"]
+    assert result.stderr == f"20260101-000000-odd is unreadable: {type(error).__name__}: {error}\n"
+
+
+def test_a_series_that_a_resumed_run_has_not_measured_again(tinynet):
+    recorder = Recorder("runs", name="again")
+    for step in range(1, 6):
+        recorder.log(step, **{"train/loss": 1 / step})
+    recorder.event("eval", 5, {"val/loss": 1.0, "lr": 0.1})
+    recorder.finish("failed")
+    with Recorder.resume(recorder.path, step=4) as again:
+        again.log(5, **{"train/loss": 0.5})
+    result = tinynet("runs", "--json")
+    (row,) = json.loads(result.stdout)
+    assert (row["status"], row["train_loss"], row["loss"], row["lr"]) == ("finished", 0.5, None, None)
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("value", [[], "x", 3, None, True, {"accuracy": [1]}, {"accuracy": {}}])
+def test_a_strange_score_is_none(tinynet, value):
+    path = record("a", [0.5])
+    store.write_json(path / "run.json", {**store.read_json(path / "run.json"), "test": value})
+    result = tinynet("runs", "--json")
+    (row,) = json.loads(result.stdout)
+    assert (row["status"], row["test"], result.stderr) == ("finished", None, "")
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor import Recorder, exporters
+from monitor import Recorder, RecorderError, exporters, store
 from tinynet.cli import which
 from tinynet.cli.shared import Mistake, plain
 
@@ -67,6 +67,15 @@ def test_the_latest_is_the_one_started_or_resumed_last(four):
     Path("runs/broken").mkdir()
     Path("runs/broken/run.json").write_text("{")
     assert which.find_run("latest", "runs").name == "older"
+
+
+@pytest.mark.parametrize("strange", [[], {"a": 1}, 3, None])
+def test_a_strange_time_is_none(tinynet, strange):
+    record("runs/whole")
+    record("runs/strange")
+    meta = store.read_json(Path("runs/strange/run.json"))
+    store.write_json(Path("runs/strange/run.json"), {**meta, "started": strange, "resumed": strange})
+    assert which.find_run("latest", "runs").name == "whole"
 
 
 def test_of_one_second_the_higher_number_is_the_latest(tinynet):
@@ -190,6 +199,35 @@ def test_of_many_runs_the_latest_are_shown(tinynet, monkeypatch):
                                                      "tinynet doctor many/run-4\n")  # fmt: skip
 
 
+def nested(levels):
+    value = 1
+    for i in range(levels):
+        value = {"a": value} if i % 2 else [value]
+    return value
+
+
+@pytest.mark.parametrize("field", ["config", "command", "versions", "layers", "data", "segments", "test", "new"])
+@pytest.mark.parametrize("levels", [50, 300, 450, 700])
+def test_a_strange_run_json_hides_no_other_run_and_is_no_traceback(tinynet, field, levels):
+    """JSON may be nested more deeply than Python calls may; nothing that is recorded is."""
+    record("runs/strange")
+    record("runs/whole", [0.5, float("nan")])
+    path = Path("runs/strange/run.json")
+    path.write_text(
+        json.dumps({**store.read_json(path), field: {"x": nested(levels)} if field == "config" else nested(levels)})
+    )
+    refused = levels > 100
+    whole = 1 if refused else 2
+    for told in (tinynet("report", "runs"), tinynet("doctor", "runs", "--json", status=1), tinynet("runs")):
+        assert (told.stderr != "") == (refused and told.stdout[:3] != "run")
+        assert "whole" in told.stdout or told.stdout == f"{whole} run{'s' * (whole > 1)}: runs/report.html\n"
+    for words in (["report"], ["doctor"], ["export", "--to", "csv"]):
+        told = tinynet(words[0], "strange", *words[1:], status=2 * refused).stderr
+        assert (
+            told == "Error: runs/strange/run.json is nested more than 100 levels deep: nothing that is recorded is\n"
+        ) == refused
+
+
 def test_none_of_the_runs_can_be_read(tinynet):
     for name in "ab":
         Path("torn", name).mkdir(parents=True)
@@ -212,6 +250,21 @@ def test_a_page_that_cannot_be_written(four):
     assert (
         four("report", "-o", "no/x.html", status=2).stderr == "Error: cannot write 'no/x.html': there is no folder 'no'\n"
     )
+
+
+def test_a_run_that_may_only_be_read_says_how_to_write_the_page_elsewhere(four, monkeypatch):
+    write = store.write_whole
+
+    def refuse(path, content):
+        if path.parts[0] == "runs":
+            raise RecorderError(f"cannot write {str(path)!r}: Read-only file system")
+        write(path, content)
+
+    monkeypatch.setattr(store, "write_whole", refuse)
+    told = four("report", "sine", status=2).stderr
+    page = "runs/20260102-120000-sine/report.html"
+    assert told == f"Error: cannot write '{page}': Read-only file system; -o FILE writes it elsewhere\n"
+    assert four("report", "sine", "-o", "x.html").stdout == "20260102-120000-sine: x.html\n"
 
 
 # doctor -----------------------------------------------------------------------------------------------------------------

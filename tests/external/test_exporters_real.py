@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor import Recorder, Run
+from monitor import Recorder, RecorderError, Run
 from monitor.exporters import MLflowSink, TensorBoardSink, WandbSink, export, read_tensorboard
 from monitor.histograms import Histogram
 
@@ -263,14 +263,48 @@ def test_mlflow_goes_on_with_a_resumed_run_and_export_makes_another(mlflow, tmp_
     assert sorted(values)[3:] == [(4, -4), (4, 0.25), (5, -5), (5, 0.2), (6, -6)]  # both: MLflow cannot take back
     assert (read.info.status, read.data.tags["mlflow.note.content"]) == ("FINISHED", "step 3: a *remark*")
     uri = f"sqlite:///{tmp_path}/other.db"
-    for times in (1, 2):
-        place = export(run, "mlflow", uri)
-        client, reads = all_runs(mlflow, uri)
-        assert len(reads) == times
-        assert place in {f"{uri} (run {read.info.run_id})" for read in reads}
+    place = export(run, "mlflow", uri)
+    client, reads = all_runs(mlflow, uri)
+    assert [place] == [f"{uri} (run {read.info.run_id})" for read in reads]
     values = [(metric.step, metric.value) for metric in client.get_metric_history(reads[0].info.run_id, "loss")]
     # MLflow has them by time, and run.json says to the second when a segment began: seconds may overlap.
     assert sorted(values) == [(1, 1), (2, 0.5), (3, 1 / 3), (4, -4), (5, -5), (6, -6)]
+
+
+def test_mlflow_gets_a_run_once_by_export_even_beside_what_a_sink_wrote(mlflow, tmp_path):
+    run = recorded(tmp_path / "runs", MLflowSink())
+    uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
+    place = export(run, "mlflow")
+    assert len(all_runs(mlflow, uri)[1]) == 2
+    with pytest.raises(RecorderError) as raised:
+        export(run, "mlflow")
+    assert (
+        str(raised.value)
+        == f"{run.path.name!r} has been exported there: {place}. Delete that one in MLflow, or choose another place"
+    )
+    export(recorded(tmp_path / "runs", MLflowSink()), "mlflow")  # another run
+    client, reads = all_runs(mlflow, uri)
+    assert len(reads) == 4
+    client.delete_run(place.split("(run ")[1][:-1])
+    assert export(run, "mlflow") != place
+
+
+def test_an_export_to_mlflow_that_fails_leaves_no_run(mlflow, tmp_path, monkeypatch):
+    run = recorded(tmp_path / "runs", MLflowSink("sqlite:///" + str(tmp_path / "else.db")))
+    monkeypatch.setattr(MLflowSink, "finish", lambda self, meta: 1 / 0)
+    with pytest.raises(RecorderError, match="cannot export to mlflow: ZeroDivisionError: division by zero"):
+        export(run, "mlflow", tmp_path / "a folder")
+    assert all_runs(mlflow, f"sqlite:///{tmp_path}/a folder/mlflow.db")[1] == []
+
+
+def test_an_address_that_mlflow_does_not_take_is_one_sentence(mlflow, tmp_path):
+    run = recorded(tmp_path / "runs", MLflowSink("sqlite:///" + str(tmp_path / "else.db")))
+    for uri in ("gopher://here", f"file://{tmp_path}/mlruns"):
+        with pytest.raises(RecorderError) as raised:
+            export(run, "mlflow", uri)
+        assert str(raised.value).startswith("cannot export to mlflow: ")
+        assert "\n" not in str(raised.value)
+        assert len(str(raised.value)) < 500
 
 
 def test_mlflow_takes_ten_thousand_names_and_a_server_that_is_named(mlflow, tmp_path, monkeypatch):

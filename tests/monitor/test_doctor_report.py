@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import monitor
 from monitor import Doctor, Finding, Recorder, RecorderError, Report, Run, diagnose
 from monitor.doctor.findings import Evidence, printable
+from monitor.quantities import QUANTITIES
 
 IDS = [
     "nonfinite",
@@ -243,6 +244,19 @@ layer_events = st.builds(
     lambda step, data: {"v": 1, "k": "layer", "s": step, "e": None, "t": 0.0, "g": 0, "d": data},
     st.integers(-(2**63), 2**63 - 1) | st.integers(0, 20), st.dictionaries(quantities, anything),
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1e300, 1.7e308, -1.7e308, 5e-324])
+def test_numbers_at_the_end_of_what_a_float_can_hold(size):
+    """Sums of such numbers overflow: the answer may say little, but there is one, and no warning."""
+    recorder = Recorder(root=None)
+    layer = {"names": ["a", "b", "c", "d", "e"]}
+    for step in range(30):
+        jump = size * (1 - step % 2 / 2)
+        recorder.event("eval", step, {"train/loss": jump, "val/loss": size})
+        recorder.event("step", step, {"rho": jump, "grad_norm": size, "lr": size})
+        recorder.event("layer", step, layer | {name: [size, jump, size, jump, size] for name in QUANTITIES})
+    assert diagnose(recorder.run).text()
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -94,6 +94,8 @@ def test_metrics_and_rho_may_be_undefined():
         ("ValueError: nan", "clear"),
         ("ValueError: no FloatingPointError", "clear"),
         ("FloatingPointErrors are fun", "clear"),
+        ("ValueError: the gradient of 'w' has a nan", "clear"),
+        ("the gradient of humour", "clear"),
         (None, "clear"),
     ],
 )
@@ -104,6 +106,33 @@ def test_a_run_that_failed_of_a_number_says_so_in_its_reason(reason, expected):
     finding = found("nonfinite", recorder.run)
     assert finding.verdict == expected
     assert expected == "clear" or (reason in finding.message and finding.step_range == (7, 7))
+
+
+@pytest.mark.parametrize(
+    ("reason", "step", "said"),
+    [
+        (
+            "NonfiniteGradientError: the gradient of 'layers.0.weight' has a nan at step 5; nothing was changed. Lower",
+            5,
+            "at step 5",
+        ),
+        ("the gradient of 'layers.0.weight' has an infinity at step 5; nothing was changed", 5, "at step 5"),
+        ("a gradient was not finite at step 1205 (now that of 'w' has a nan). On a GPU this", 1205, "at step 1,205"),
+        ("FloatingPointError: train/loss is nan after epoch 3. Lower the learning rate", 4, "after step 4"),
+        ("val/loss is -inf after epoch 3", 4, "after step 4"),
+        ("the gradient of 'w' is not finite in replica 0 at step 7; nothing was changed", 7, "at step 7"),
+        ("AnomalyError: log of (3,) made a nan", 4, "after step 4"),
+        ("NonfiniteGradientError: 'w' at step 99999999999999999999999999", 4, "after step 4"),
+    ],
+)
+def test_the_step_and_the_tensor_are_those_of_the_error(reason, step, said):
+    recorder = Recorder(root=None)
+    recorder.log(4, loss=1.0)
+    recorder.finish("failed", reason)
+    finding = found("nonfinite", recorder.run)
+    assert (finding.verdict, finding.step_range) == ("detected", (step, step))
+    assert finding.message.startswith(f"Training failed {said} because of a number that is not finite: ")
+    assert reason[:60] in finding.message
 
 
 # Overfitting ----------------------------------------------------------------------------------------------------------
@@ -124,6 +153,19 @@ def test_a_rise_by_the_margin_is_overfitting_if_the_training_loss_falls():
     assert verdict("overfit", record(falling(13)[::-1], risen(0.5))) == "clear"
     jumps = [1.0, 0.9, 0.8, *falling(10, start=9.0)]  # it falls, but from where a step too large has thrown it
     assert verdict("overfit", record(jumps, risen(0.5))) == "clear"
+
+
+def test_the_best_evaluation_is_the_one_that_early_stopping_would_give_back():
+    """The rise is judged by medians; what a reader looks for in the curve, and gets back, is the lowest single value."""
+    val = [1.0, 0.2, 0.9, 0.8, 0.5, 0.5, 0.5, 0.8, 1.0, 1.2, 1.4, 1.4, 1.4]
+    finding = found("overfit", record(falling(13), val))
+    assert finding.evidence.estimate == pytest.approx(1.8)
+    assert finding.message.startswith(
+        "Running medians of 3 evaluations of val/loss ended 180.0% above their lowest, 0.5 at step 40 (by the averages alone"
+    )
+    assert finding.message.endswith(", while train/loss fell on.")
+    assert finding.advice[0] == "keep the weights of the lowest evaluation, 0.2 at step 10 (EarlyStopping restores them)"
+    assert finding.step_range == (40, 120)
 
 
 def test_a_rise_of_next_to_nothing_is_none():

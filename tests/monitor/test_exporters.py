@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor import Recorder, RecorderError, Run
+from monitor import Recorder, RecorderError, Run, exporters
 from monitor.exporters import FORMATS, MLflowSink, TensorBoardSink, WandbSink, common, export, read_tensorboard
-from monitor.exporters.mlflow import _clean
+from monitor.exporters.mlflow import _clean, tracking_uri
 
 GOLDEN = Path(__file__).parent.parent / "goldens" / "run-v1"
 
@@ -302,6 +303,49 @@ def test_names_are_given_once_each_and_quickly():
 )
 def test_names_that_mlflow_takes(name, clean):
     assert _clean(name) == clean
+
+
+@pytest.mark.parametrize(
+    ("out", "uri"),
+    [
+        ("folder", "sqlite:///{here}/folder/mlflow.db"),
+        ("a/new one", "sqlite:///{here}/a/new one/mlflow.db"),
+        (Path("folder"), "sqlite:///{here}/folder/mlflow.db"),
+        ("mine.db", "sqlite:///{here}/mine.db"),
+        ("a/mine.sqlite", "sqlite:///{here}/a/mine.sqlite"),
+        ("http://localhost:5000", "http://localhost:5000"),
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ("file:/tmp/x", "file:/tmp/x"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_where_mlflow_writes(out, uri, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tracking_uri(out) == uri.format(here=tmp_path.resolve())
+
+
+class TheirError(Exception):
+    """As other people's packages have them: of no class that we could know."""
+
+
+def test_an_error_of_another_package_is_told_in_one_sentence(tmp_path, monkeypatch):
+    abandoned = []
+
+    class Broken(exporters.Sink):
+        def write(self, event):
+            raise TheirError("first line\n\n" + "and much more " * 100)
+
+        def abandon(self):
+            abandoned.append(self)
+
+    monkeypatch.setattr(exporters, "_sink", lambda *_: Broken())
+    run = recorded(tmp_path)
+    with pytest.raises(RecorderError) as raised:
+        export(run, "wandb")
+    assert re.fullmatch(r"cannot export to wandb: TheirError: first line and much more .{,400}\.\.\.", str(raised.value))
+    assert len(abandoned) == 1
+    with pytest.raises(TheirError):  # what only our own code can raise is a defect, and is to look like one
+        export(run, "tensorboard")
 
 
 def test_flat_configurations():

@@ -4,6 +4,8 @@ import io
 import math
 import re
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -141,9 +143,10 @@ def test_bars_are_left_out_where_the_encoding_has_none():
     assert b"loss 0.2500  val 0.5000  accuracy 75.0%" in file.buffer.getvalue()
 
 
-def test_lines_are_checked():
-    with pytest.raises(ValueError, match="lines must be at least 1, got 0"):
-        Progress(lines=0)
+@pytest.mark.parametrize("lines", [0, 2.5, True, "3"])
+def test_lines_are_checked(lines):
+    with pytest.raises(ValueError, match=re.escape(f"lines must be a whole number of at least 1, got {lines!r}")):
+        Progress(lines=lines)
 
 
 # With a terminal --------------------------------------------------------------------------------------------------------
@@ -165,6 +168,45 @@ def test_the_live_line_starts_and_stops_cleanly():
     last = text(console).rstrip().splitlines()[-1]
     for part in ("epoch   4/4", "it/s", "loss 0.0625", "val 0.1250", "█▄▂▁", "accuracy 93.8%", "lr 0.01"):
         assert part in last
+
+
+def test_the_line_is_redrawn_ten_times_a_second_and_by_a_thread_of_its_own(monkeypatch):
+    from rich.live import Live
+
+    redrawn, redraw = [], Live.refresh
+    monkeypatch.setattr(Live, "refresh", lambda live: redrawn.append(threading.current_thread()) or redraw(live))
+    progress = Progress(terminal())
+    rates = []
+    monkeypatch.setattr(progress, "on_epoch_begin", lambda training: rates.append(progress._bar.live.refresh_per_second))
+    train(progress, epochs=50)
+    assert set(rates) == {10}
+    assert redrawn.count(threading.main_thread()) <= 3  # when it begins and when it ends, never for a step or an epoch
+
+
+def test_a_training_that_goes_on_counts_its_own_steps(monkeypatch):
+    """Of 1,000 steps before the checkpoint none was taken in this process: neither the rate nor the time left knows them."""
+    now = [50.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    for console in (plain_console(), terminal()):
+        progress = Progress(console, lines=100)
+        training = SimpleNamespace(epochs=200, batches=10, epoch=100, step=1000, logs={"train/loss": 1.0})
+        progress.on_train_begin(training)
+        if progress._bar is not None:
+            task = progress._bar.tasks[0]
+            assert (task.completed, task.fields["epoch"]) == (1000, 100)
+            progress._bar.get_time = lambda: now[0]
+        for _ in range(2):
+            for _ in range(10):
+                training.step, now[0] = training.step + 1, now[0] + 0.125
+                progress.on_batch_end(training)
+            training.epoch += 1
+            progress.on_epoch_end(training)
+        if progress._bar is not None:
+            assert (task.fields["rate"], task.speed) == ("8", 8)
+            assert task.time_remaining == 123  # seconds for 980 steps
+        progress.on_train_end(training)
+        assert "epoch 102/200" in text(console)
+        assert " 8 it/s " in text(console)
 
 
 def test_the_cursor_is_back_when_training_raises():

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from monitor import Recorder, Run, load_runs, store
+import tinynet as tn
+from monitor import Checkpoint, EarlyStopping, Recorder, Run, load_checkpoint, load_runs, store
 from monitor.histograms import BINS, LIMITS
-from monitor.run import PER_SEGMENT
 from monitor.quantities import QUANTITIES
+from monitor.run import PER_SEGMENT
+from optimizers import Adam
 
 ROOT = Path(store.__file__).parent.parent
 TEXT = (ROOT / "docs" / "run-format.md").read_text()
 GOLDEN = ROOT / "tests" / "goldens" / "run-v1"
+MOONS = tn.datasets.moons(48, noise=0.1, seed=0)
 
 
 def rows(heading, first):
@@ -63,6 +67,27 @@ def test_what_later_segments_replace_is_documented():
     assert re.findall(r"`(\w+)`", first.split(" event")[0]) == list(store.MEASURED)
 
 
+def test_the_files_of_a_checkpoint_are_documented(tmp_path):
+    model = tn.MLP([2, 3, 2], dropout=0.5, seed=0)
+    recorder = Recorder(tmp_path)
+    callbacks = [Checkpoint(every=1), EarlyStopping()]
+    optimizer = Adam(list(model.named_parameters()), lr=0.01)
+    tn.fit(model, MOONS, loss="cross_entropy", optimizer=optimizer, epochs=1, validation=MOONS, callbacks=callbacks,
+           recorder=recorder)  # fmt: skip
+    folder = recorder.path / "checkpoints"
+    (about,), (arrays,) = folder.glob("step-*.json"), folder.glob("step-*.safetensors")
+    fields = store.read_json(about)
+    assert list(rows("checkpoints/", "field")) == list(fields)
+    order = rows("checkpoints/", "field")["order"].split("batch: ")[1].split(" (")[0]
+    assert sorted(re.findall(r"`(\w+)`", order)) == sorted(fields["order"])
+    part = TEXT.split("\n## checkpoints/\n")[1].split("\n## ")[0]
+    kinds = re.findall(r"^\| `(\w+)/", part, re.MULTILINE)
+    assert {name.partition("/")[0] for name in load_file(arrays)} == set(kinds)
+    pointer = re.search(r"best\.json are `(\{.*\})`", part)[1]
+    for name in ("last.json", "best.json"):
+        assert re.findall(r'"(\w+)":', pointer) == list(store.read_json(folder / name))
+
+
 # An old run -------------------------------------------------------------------------------------------------------------
 
 
@@ -94,3 +119,17 @@ def test_a_run_of_version_1_can_be_resumed(tmp_path):
     assert [s["status"] for s in run.segments] == ["finished", "finished"]
     assert run.config == Run.open(GOLDEN).config
     assert run.meta["started"] == "2026-11-21T06:57:38+00:00" != run.meta["resumed"]
+
+
+def test_a_training_goes_on_from_a_checkpoint_of_version_1():
+    """It was taken after four epochs, by code that knew no `order`; the loss after the fifth is what that code had there."""
+    checkpoint = load_checkpoint(GOLDEN, "last")
+    assert (checkpoint["step"], checkpoint["epoch"]) == (12, 4)
+    model = tn.MLP([2, 8, 2], dropout=0.25, seed=1)
+    optimizer = Adam(list(model.named_parameters()), lr=0.5)
+    validation, stopping = tn.datasets.moons(30, noise=0.1, seed=1), EarlyStopping(patience=9)
+    run = tn.fit(model, MOONS, loss="cross_entropy", optimizer=optimizer, epochs=5, batch_size=16, validation=validation,
+                 callbacks=[stopping], resume=checkpoint)  # fmt: skip
+    assert (optimizer.steps, optimizer.lr, stopping.best.epoch) == (15, 0.01, 5)
+    assert run.series("val/loss")[0].tolist() == [15]
+    assert run.last("val/loss") == pytest.approx(0.37764206528663635, rel=1e-5)

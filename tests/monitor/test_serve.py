@@ -117,10 +117,21 @@ def test_a_question_without_host_or_with_two_is_refused(started, tmp_path):
         assert b" 403 " in raw(server, f"GET / HTTP/1.1\r\n{headers}\r\n".encode())[:20]
 
 
-def test_both_names_of_this_machine_are_good(started, tmp_path):
+def test_both_names_of_this_machine_are_good_however_they_are_written(started, tmp_path):
     server = started(tmp_path)
-    for name in ("127.0.0.1", "localhost"):
+    for name in ("127.0.0.1", "localhost", "LocalHost"):
         assert ask(server, "/", Host=f"{name}:{server.server_address[1]}")[0] == 200
+
+
+@pytest.mark.parametrize(("port", "status"), [(80, 200), (81, 403)])
+def test_port_80_is_what_a_browser_leaves_out(started, tmp_path, port, status):
+    """Not everyone may listen there: the server is told that it does."""
+    server = started(tmp_path)
+    really, server.server_address = server.server_address, ("127.0.0.1", port)
+    for host in ("127.0.0.1", "localhost"):
+        with socket.create_connection(really, timeout=30) as line:
+            line.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert f" {status} ".encode() in line.recv(65536)[:20]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"])

@@ -1,6 +1,7 @@
 """The `tinynet` command. Each room beside this file holds one family of commands:
 
     train.py      train                            make a run
+    resume.py     train --resume                   from which checkpoint to go on with one
     compare.py    compare                          make many, of several optimizers
     listing.py    runs                             which runs there are
     looking.py    report, watch, doctor, export    look at one

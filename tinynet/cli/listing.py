@@ -103,8 +103,9 @@ def read_row(folder: Path) -> Row:
     """What the table says of a run; of one that cannot be read, that it cannot, and why on the error stream."""
     try:
         return _row(folder, open_briefly(folder))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        click.echo(plain(f"{folder.name} is unreadable: {error}"), err=True)
+    except Exception as error:  # whatever it is: one run never hides the others
+        what = str(error) if isinstance(error, store.RecorderError) else f"{type(error).__name__}: {error}"
+        click.echo(plain(f"{folder.name} is unreadable: {what}"), err=True)
         return {**dict.fromkeys(COLUMNS), "run": folder.name, "status": "unreadable", "path": str(folder)}
 
 
@@ -130,11 +131,13 @@ def open_briefly(folder: Path) -> Run:
 
 
 def _row(folder: Path, run: Run) -> Row:
-    names, config, test = run.names(), run.config, run.meta.get("test") or {}
+    names, config, test = run.names(), run.config, run.meta.get("test")
+    test = test if isinstance(test, dict) else {}
     metric = next((name for name in names if name.startswith("val/") and name != "val/loss"), None)
     loss, best_loss = _last_and_best(run, "val/loss")
     score, best_score = _last_and_best(run, metric or "")
-    lr = config.get("lr") if "lr" in config or "lr" not in names else float(run.series("lr")[1][0])
+    rates = _values(run, "lr")
+    lr = config.get("lr") if "lr" in config or not rates else rates[0]
     return {
         "run": folder.name,
         "status": run.status,
@@ -156,16 +159,23 @@ def _row(folder: Path, run: Run) -> Row:
 
 def _last_and_best(run: Run, name: str) -> tuple[float | None, float | None]:
     """The last value of a series, and the best of its finite ones; None where there is none, or best has no meaning."""
-    try:
-        values = run.series(name)[1]
-    except KeyError:
+    values = _values(run, name)
+    if not values:
         return None, None
-    finite = [value for value in values.tolist() if math.isfinite(value)]
     try:
         best = min if direction(name) == "min" else max
     except ValueError:  # a metric that only its author knows
-        return float(values[-1]), None
-    return float(values[-1]), best(finite, default=None)
+        return values[-1], None
+    return values[-1], best(filter(math.isfinite, values), default=None)
+
+
+def _values(run: Run, name: str) -> list[float]:
+    """The values of a series; none if the run has no such series, or what it measured of it counts no more."""
+    try:
+        values: list[float] = run.series(name)[1].tolist()
+    except KeyError:
+        return []
+    return values
 
 
 def _duration(run: Run) -> float | None:

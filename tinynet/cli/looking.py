@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,6 +32,7 @@ from tinynet.naming import lookup
 if TYPE_CHECKING:
     from monitor.doctor import Report
 
+DEEPEST = 100  # levels of a run.json; what is recorded has ten or so
 NARROWEST, WIDEST = 40, 100  # columns that the doctor's text may fill
 
 
@@ -68,7 +69,11 @@ def report(runs: Sequence[str], out: str | None, and_open: bool, root: str, as_j
     opened, older = _opened(runs or [LATEST], root)
     folders = list(opened)
     target = Path(out) if out else (folders[0] if len(folders) == 1 else folders[0].parent) / "report.html"
-    page = write_report(list(opened.values()), target, [diagnose(run) for run in opened.values()])
+    findings = [diagnose(run) for run in opened.values()]
+    try:
+        page = write_report(list(opened.values()), target, findings)
+    except OSError as error:
+        raise Mistake(f"{error}{'; -o FILE writes it elsewhere' * (out is None)}") from error
     if as_json:
         print_json({"report": str(page), "runs": [str(folder) for folder in folders], "older": older})
     else:
@@ -88,14 +93,28 @@ def _opened(names: Sequence[str], root: str) -> tuple[dict[Path, Run], int]:
         older += among - len(folders)
         for folder in folders:
             try:
-                opened[folder] = Run.open(folder)
-            except (OSError, ValueError) as error:
+                opened[folder] = _read(folder)
+            except (OSError, ValueError, Mistake) as error:
                 if len(folders) == 1:
                     raise
-                click.echo(f"left out: {plain(error)}", err=True)
+                click.echo(f"left out: {plain(getattr(error, 'message', error))}", err=True)
     if not opened:
         raise Mistake(f"none of the runs in {', '.join(map(repr, names))} can be read")
     return opened, older
+
+
+def _read(folder: Path) -> Run:
+    """The run in a folder; an error also if its run.json is nested so deeply that no page could be made of it."""
+    run = Run.open(folder)
+    if _deeper(run.meta, DEEPEST):
+        raise Mistake(f"{folder / 'run.json'} is nested more than {DEEPEST} levels deep: nothing that is recorded is")
+    return run
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie in each other more than so many levels deep."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(part, levels - 1) for part in inside)
 
 
 def _those(folders: Sequence[Path], older: int) -> str:
@@ -187,7 +206,12 @@ def _quoted(found: dict[Path, Report]) -> str:
 @click.command(cls=Command)
 @run_argument()
 @click.option("--to", required=True, metavar="FORMAT", help="tensorboard, csv, mlflow or wandb")
-@click.option("-o", "--out", metavar="OUT", help="where to write it  [in the run's folder]")
+@click.option(
+    "-o",
+    "--out",
+    metavar="OUT",
+    help="a folder to write to; for mlflow also a file.db or an address  [in the run's folder; mlflow, wandb beside it]",
+)
 @root_option
 @json_option
 @user_errors
@@ -205,7 +229,7 @@ def export(run: str, to: str, out: str | None, root: str, as_json: bool) -> None
 
     lookup("format", to, exporters.FORMATS)
     folder = find_run(run, root)
-    written = exporters.export(Run.open(folder), to, out)
+    written = exporters.export(_read(folder), to, out)
     if as_json:
         print_json({"run": str(folder), "format": to, "written": os.fspath(written)})
     else:

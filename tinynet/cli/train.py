@@ -14,9 +14,10 @@ import click
 import numpy as np
 from click.core import ParameterSource
 
-from monitor import Checkpoint, EarlyStopping, Progress, Recorder, Run, load_checkpoint
+from monitor import Checkpoint, EarlyStopping, Progress, Recorder, RecorderError, Run
 from monitor.doctor import Doctor, Report, diagnose
 from monitor.metrics import classification_report, confusion_matrix
+from tinynet.cli.resume import find_checkpoint
 from tinynet.cli.shared import (
     Command,
     Mistake,
@@ -87,9 +88,18 @@ def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
 @click.option("--device", default="cpu", help="cpu or cuda  [cpu]")
 @click.option("--runs", "root", default="runs", help="where to put the run's folder  [runs]")
 @click.option("--resume", metavar="RUN", help="go on with a run that was broken off (its folder, name, or latest)")
+@click.option(
+    "--from",
+    "origin",
+    default="latest",
+    metavar="WHICH",
+    help="with --resume: from which checkpoint: latest, best, a step, a date  [latest]",
+)
 @json_option
 @user_errors
-def train(root: str, as_json: bool, patience: int | None, watch: int | None, resume: str | None, **options: Any) -> None:
+def train(
+    root: str, as_json: bool, patience: int | None, watch: int | None, resume: str | None, origin: str, **options: Any
+) -> None:
     """Train a network on DATA, and judge it.
 
     It is judged on examples that it has never seen.
@@ -105,15 +115,20 @@ def train(root: str, as_json: bool, patience: int | None, watch: int | None, res
       tinynet train sine --activation tanh
       tinynet train houses.csv --target price --drop address
       tinynet train --resume latest
+      tinynet train --resume moons --from best
     """
     if resume is not None:
-        folder = find_run(resume, root)
-        experiment, patience, watch, checkpoint, recorder = _resumed(folder)
+        experiment, patience, watch, checkpoint, recorder = _resumed(find_run(resume, root), origin)
     else:
+        if _given("origin"):
+            raise Mistake("--from says from which checkpoint a run goes on: it goes with --resume RUN")
         experiment, checkpoint = Experiment(Settings(**options)), None
         watch = experiment.usual_watch if watch is None else watch
         config = {**experiment.config(), "patience": patience, "watch": watch}
-        recorder = Recorder(root, name=experiment.dataset.name, config=config)
+        try:
+            recorder = Recorder(root, name=experiment.dataset.name, config=config)
+        except OSError as error:  # the advice that follows is for Python
+            raise Mistake(f"{str(error).partition('. Choose')[0]}; choose another folder with --runs") from error
     assert recorder.path is not None
     if not as_json:
         with contextlib.suppress(SystemExit):  # rich's answer to an output that nobody reads; from then on it is quiet
@@ -121,18 +136,7 @@ def train(root: str, as_json: bool, patience: int | None, watch: int | None, res
     doctor = Doctor()
     callbacks: list[Any] = [] if as_json else [Progress(_patient_console())]
     callbacks += [Checkpoint(every=10), *([EarlyStopping("val/loss", patience)] if patience else []), doctor]
-    try:
-        with one_blas_thread():
-            experiment.train(recorder, callbacks, checkpoint, watch or None)
-    except KeyboardInterrupt:
-        _finish_interrupted(experiment, recorder, recorder.path, as_json)
-    except FloatingPointError as error:
-        _finish_broken_down(experiment, recorder.run, recorder.path, as_json)
-        what = str(error).partition(". Lower")[0]  # the advice that follows is for Python
-        where = f"{recorder.path}; look at it with: {program()} doctor {shlex.quote(str(recorder.path))}"
-        raise Mistake(
-            f"{what}. Lower the learning rate (--lr was {experiment.lr:g}). What was recorded is in {where}"
-        ) from error
+    _train(experiment, recorder, callbacks, checkpoint, watch, as_json)
     pictures = experiment.draw(recorder.run, recorder.path)
     scores = recorder.run.meta["test"]
     detected = doctor.report.detected if doctor.report else ()
@@ -145,6 +149,33 @@ def train(root: str, as_json: bool, patience: int | None, watch: int | None, res
         _say_detected(doctor.report)
     _say_not_drawn(experiment)
     _where_next(recorder.path, pictures)
+
+
+def _train(
+    experiment: Experiment,
+    recorder: Recorder,
+    callbacks: list[Any],
+    checkpoint: dict[str, Any] | None,
+    watch: int | None,
+    as_json: bool,
+) -> None:
+    """Train. Whatever ends it early, what was learnt and recorded until then is kept, and how to go on is said."""
+    assert recorder.path is not None
+    try:
+        with one_blas_thread(), recorder:
+            experiment.train(recorder, callbacks, checkpoint, watch or None)
+    except KeyboardInterrupt:
+        _finish_interrupted(experiment, recorder, recorder.path, as_json)
+    except FloatingPointError as error:
+        _finish_broken_down(experiment, recorder.run, recorder.path, as_json)
+        what = str(error).partition(". Lower")[0]  # the advice that follows is for Python
+        where = f"{recorder.path}; look at it with: {program()} doctor {shlex.quote(str(recorder.path))}"
+        raise Mistake(
+            f"{what}. Lower the learning rate (--lr was {experiment.lr:g}). What was recorded is in {where}"
+        ) from error
+    except RecorderError as error:
+        go_on = f". Once there is room, go on with: {_resuming(recorder.path)}"
+        raise Mistake(f"{error}{go_on * any(recorder.path.glob('checkpoints/*.safetensors'))}") from error
 
 
 def _patient_console() -> Console:
@@ -161,19 +192,26 @@ def _patient_console() -> Console:
     return console
 
 
-def _resumed(folder: Path) -> tuple[Experiment, int | None, int | None, dict[str, Any], Recorder]:
-    """What is needed to go on with a run: its experiment made anew, patience, watch, last checkpoint, and recorder."""
-    context = click.get_current_context()
-    given = [p for p in context.command.params if context.get_parameter_source(str(p.name)) is ParameterSource.COMMANDLINE]
-    other = [p.opts[0] for p in given if p.name not in ("resume", "root", "as_json")]
+def _given(name: str) -> bool:
+    """Whether an option was written on the command line."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _resumed(folder: Path, origin: str) -> tuple[Experiment, int | None, int | None, dict[str, Any], Recorder]:
+    """What is needed to go on with a run: its experiment made anew, patience, watch, a checkpoint, and recorder."""
+    given = [p for p in click.get_current_context().command.params if _given(str(p.name))]
+    other = [p.opts[0] for p in given if p.name not in ("resume", "origin", "root", "as_json")]
     if other:
         raise Mistake(f"--resume goes on with the run's own settings: leave out {', '.join(other)}")
     run = Run.open(folder)
     if run.status == "finished":
         raise Mistake(f"{folder} has finished: there is nothing to go on with")
-    checkpoint = load_checkpoint(folder, "last")
+    checkpoint, passed_over = find_checkpoint(folder, origin)
+    for text in passed_over:
+        click.echo(f"note: {plain(text)}", err=True)
     experiment = Experiment(Settings.of(run.config))
-    before = (run.meta.get("data") or {}).get("fingerprint")
+    data = run.meta.get("data")
+    before = data.get("fingerprint") if isinstance(data, dict) else None
     if before != experiment.fingerprint():
         raise Mistake(f"the data of {folder} have changed since it began: a run goes on with the same data, or begins anew")
     settings = run.config
@@ -305,6 +343,11 @@ def _again() -> str | None:
     return plain(shlex.join([*words, "--seed", str(context.params["seed"] + 1)]))
 
 
+def _resuming(folder: Path) -> str:
+    """The command that goes on with a run."""
+    return f"{program()} train --resume {shlex.quote(str(folder))}"
+
+
 def _finish_interrupted(experiment: Experiment, recorder: Recorder, folder: Path, as_json: bool) -> None:
     """Ctrl-C: what was learnt so far is kept and shown."""
     run = recorder.run
@@ -316,7 +359,7 @@ def _finish_interrupted(experiment: Experiment, recorder: Recorder, folder: Path
         _say_not_drawn(experiment)
         epochs = len(run.series("lr")[0]) - 1 if run.names() else 0
         say(f"\ninterrupted after epoch {epochs}; the run, its last checkpoint and its curves are in {plain(folder)}\n"
-            f"go on with: {program()} train --resume {plain(shlex.quote(str(folder)))}", markup=False)  # fmt: skip
+            f"go on with: {plain(_resuming(folder))}", markup=False)  # fmt: skip
     sys.exit(130)
 
 

@@ -90,7 +90,8 @@ def _began(folder: Path) -> tuple[str, list[Any]]:
         meta = store.read_json(folder / "run.json")
     except OSError:
         meta = {}
-    return str(meta.get("resumed") or meta.get("started") or ""), _in_order(folder.name)
+    times = [time for time in (meta.get("resumed"), meta.get("started")) if isinstance(time, str)]
+    return next(iter(times), ""), _in_order(folder.name)
 
 
 def _fitting(text: str, runs: Sequence[Path]) -> list[Path]:
