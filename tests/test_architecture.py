@@ -65,7 +65,7 @@ def test_there_is_no_import_cycle():
 
 def test_the_floors_of_the_engine_are_in_order():
     floors = ["backend", "rules", "kernels", "compositions", "graph", "messages", "anomaly", "tensor", "autodiff"]
-    floors += ["functional", "layers", "arguments", "training", "experiment", "cli"]
+    floors += ["functional", "module", "layers", "arguments", "training", "experiment", "cli"]
     for height, floor in enumerate(floors):
         rooms = [path for m, path in MODULES.items() if f"{m}.".startswith(f"tinynet.{floor}.")]  # of a file or a folder
         assert rooms, f"there is no tinynet.{floor}"

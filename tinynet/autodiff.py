@@ -100,8 +100,8 @@ def value_and_grad(f: Callable, argnum: int = 0) -> Callable:
     """
 
     def both(*args: Any, **params: Any) -> tuple[Tensor, Tensor]:
-        x = _variable(args[argnum])
-        value = _output(f(*_replaced(args, argnum, x), **params))
+        x = _variable(_argument(args, argnum))
+        value = one_tensor(f(*_replaced(args, argnum, x), **params))
         g = _gradient_or_zeros(value, x, None)
         return _outside(value, [x]), _outside(g, [x])
 
@@ -127,7 +127,7 @@ def vjp(f: Callable, *args: Any) -> tuple[Tensor, Callable]:
     [Tensor([ 3., 40.]), Tensor([ 1., 20.])]
     """
     inputs = [_variable(a) for a in args]
-    output = _output(f(*inputs))
+    output = one_tensor(f(*inputs))
 
     def pull(grad_output: Any) -> list[Tensor]:
         return [_outside(_gradient_or_zeros(output, x, grad_output), inputs) for x in inputs]
@@ -154,7 +154,7 @@ def jvp(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[T
     for position, (x, t) in enumerate(zip(inputs, directions, strict=True)):
         if x.shape != t.shape:
             raise ShapeError(f"jvp: primal {position} has shape {x.shape}, its tangent {t.shape}")
-    output = _output(f(*inputs))
+    output = one_tensor(f(*inputs))
     u = Tensor(np.zeros_like(output.data), requires_grad=True)
     pulled = [_gradient_or_zeros(output, x, u) for x in inputs]
     along: Any = sum((g * t).sum() for g, t in zip(pulled, directions, strict=True))
@@ -169,7 +169,9 @@ def hvp(f: Callable, x: Any, v: Any) -> Tensor:
     Tensor([ 6., 12.])
     """
     x = _variable(x)
-    slope = _gradient_or_zeros(_output(f(x)), x, None)
+    if np.shape(v) != x.shape:
+        raise ShapeError(f"hvp: x has shape {x.shape}, the vector v {np.shape(v)}")
+    slope = _gradient_or_zeros(one_tensor(f(x)), x, None)
     return _outside(_gradient_or_zeros(slope, x, v), [x])
 
 
@@ -185,8 +187,8 @@ def jacobian(f: Callable, argnum: int = 0) -> Callable:
     """
 
     def rows(*args: Any, **params: Any) -> Tensor:
-        x = _variable(args[argnum])
-        output = _output(f(*_replaced(args, argnum, x), **params))
+        x = _variable(_argument(args, argnum))
+        output = one_tensor(f(*_replaced(args, argnum, x), **params))
         basis = same_device(np.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape), output)
         slopes = [_gradient_or_zeros(output, x, e) for e in basis]
         whole: Any = np.stack(slopes) if slopes else Tensor(np.zeros((0, *x.shape), x.dtype))
@@ -208,6 +210,14 @@ def hessian(f: Callable, argnum: int = 0) -> Callable:
 # What they share ------------------------------------------------------------------------------------------------------
 
 
+def _argument(args: tuple, argnum: Any) -> Any:
+    if not isinstance(argnum, int):
+        raise TypeError(f"argnum is the position of one argument, got {argnum!r}: for several, call once for each, or vjp")
+    if not -len(args) <= argnum < len(args):
+        raise IndexError(f"argnum={argnum}, but the function was called with {len(args)} positional arguments, from 0 on")
+    return args[argnum]
+
+
 def _replaced(args: tuple, i: int, x: Any) -> list:
     changed = list(args)
     changed[i] = x
@@ -225,7 +235,8 @@ def _variable(value: Any) -> Tensor:
     return Tensor(array if array.dtype.kind == "f" else array.astype(get_default_dtype()), requires_grad=True)
 
 
-def _output(value: Any) -> Tensor:
+def one_tensor(value: Any) -> Tensor:
+    """What the function answered, which must be a Tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(
             f"the function must answer a Tensor computed from its arguments, got {type(value).__name__}"

@@ -53,12 +53,17 @@ def get_default_dtype() -> np.dtype:
 def as_array(value: Any, dtype: Any = None) -> Array:
     """Turn `value` into an array without moving it between devices.
 
-    Arrays keep their dtype (and are not copied); NumPy scalars become 0-d arrays; lists of Python floats become the
-    default dtype. Text, ragged lists and other objects raise.
+    Arrays keep their dtype (and are not copied; np.matrix and np.memmap become plain arrays of the same memory); NumPy
+    scalars become 0-d arrays; lists of Python floats become the default dtype. Text, ragged lists, masked arrays and other
+    objects raise.
     """
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic | np.ndarray):
+        if hasattr(value, "mask"):  # (asking for np.ma.MaskedArray would import it)
+            raise TypeError(
+                "a mask would be ignored: give the array filled, a.filled(0), and the mask as a factor of its own"
+            )
         array = np.asarray(value)
-    elif isinstance(value, np.ndarray) or hasattr(value, "__array_function__"):
+    elif hasattr(value, "__array_function__"):
         array = value
     else:
         array = _from_python(value)

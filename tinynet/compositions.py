@@ -1,7 +1,7 @@
 """NumPy functions that need no rule of their own, because they are made of others that have one.
 
-The largest family only moves elements about: flip, roll, repeat, tile ... Applied to the positions 0, 1, 2 ... instead of
-the values, such a function says where every element of the answer comes from, so it is one indexing.
+The largest family only moves elements about: repeat, tile, take ... Applied to the positions 0, 1, 2 ... instead of the
+values, such a function says where every element of the answer comes from, so it is one indexing.
 """
 
 from __future__ import annotations
@@ -45,10 +45,34 @@ def rearranged(function: Callable) -> Callable:
     return pick
 
 
-REARRANGEMENTS = (
-    np.flip, np.fliplr, np.flipud, np.rot90, np.roll, np.repeat, np.tile, np.take, np.take_along_axis,
-    np.diagonal, np.delete,
-)  # fmt: skip
+REARRANGEMENTS = np.rot90, np.repeat, np.tile, np.take, np.take_along_axis, np.diagonal, np.delete
+
+
+def flip(x: Any, axis: Any = None) -> Any:
+    """Backwards along the axes (None: all)."""
+    turned = axes_of(x, axis)
+    return x[tuple(slice(None, None, -1) if i in turned else slice(None) for i in range(x.ndim))]
+
+
+def fliplr(x: Any) -> Any:
+    """Backwards along the second axis."""
+    return flip(x, 1)
+
+
+def flipud(x: Any) -> Any:
+    """Backwards along the first axis."""
+    return flip(x, 0)
+
+
+def roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    """Shifted along axes; what leaves at one end comes in at the other."""
+    if axis is None:
+        return np.reshape(roll(np.ravel(x), shift, 0), x.shape)
+    np.roll(np.empty((0,) * x.ndim), shift, axis)  # raises NumPy's error for shifts and axes that do not fit
+    for by, i in np.broadcast(shift, normalize_axis_tuple(axis, x.ndim, allow_duplicate=True)):
+        start, before = -int(by) % max(x.shape[i], 1), (slice(None),) * i
+        x = concatenate([x[(*before, slice(start, None))], x[(*before, slice(None, start))]], i)
+    return x
 
 
 def resize(x: Any, new_shape: Any) -> Any:
@@ -359,7 +383,8 @@ def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
 
 COMPOSED: dict[Callable, Callable] = {
     **{function: rearranged(function) for function in REARRANGEMENTS},
-    np.resize: resize, np.sort: sort, np.pad: pad, np.moveaxis: moveaxis,
+    np.flip: flip, np.fliplr: fliplr, np.flipud: flipud, np.roll: roll, np.resize: resize,
+    np.sort: sort, np.pad: pad, np.moveaxis: moveaxis,
     np.concatenate: concatenate, np.stack: stack, np.vstack: vstack, np.hstack: hstack, np.column_stack: column_stack,
     np.array_split: array_split, np.split: split, np.atleast_1d: atleast_1d, np.atleast_2d: atleast_2d,
     np.matmul: matmul, np.dot: dot, np.outer: outer, np.inner: inner, np.vdot: vdot, np.tensordot: tensordot,

@@ -1,8 +1,8 @@
 """Activations and losses as functions of arrays or Tensors, with their arguments checked.
 
 The kernels do the mathematics; here stand the conveniences around them: reductions, class weights, label smoothing, and
-errors that say what was expected. Losses take (predictions, targets), speak of the last axes, and allow any axes before
-them (replicas).
+errors that say what was expected. Losses take (predictions, targets). Where many nets answer at once, the predictions have
+an axis of replicas before [batch, outputs], and a target without it is shared by all of them; else the shapes are equal.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def dropout(x: Any, p: float, generator: np.random.Generator) -> Any:
 
     The mask is drawn on the host, so a seed means the same on every device.
     """
+    check_dropped("dropout", p)
+    x = floats("dropout", "x", x)
     array = plain(x)
     draw = array.draw if hasattr(array, "draw") else np.random.Generator.random  # a traced array draws again at each replay
     keep = draw(generator, x.shape, dtype=np.float32) >= p
@@ -69,11 +71,12 @@ def one_hot(labels: Any, classes: int) -> Any:
 
 
 def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """Mean squared error, mean((prediction - target)**2); shapes must be equal.
+    """Mean squared error, mean((prediction - target)**2); shapes must be equal (but see above for replicas).
 
     >>> mse_loss(Tensor([1.0, 3.0]), [1.0, 1.0]).item()
     2.0
     """
+    prediction = floats("mse_loss", "prediction", prediction)
     target = same_shape("mse_loss", prediction, target)
     if reduction == "mean" and prediction.size:
         return kernels.mean_squared_error(prediction, target)
@@ -82,6 +85,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
 
 def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Mean absolute error, mean(|prediction - target|); slope 0 where they are equal."""
+    prediction = floats("l1_loss", "prediction", prediction)
     return reduced(abs(prediction - same_shape("l1_loss", prediction, target)), reduction)
 
 
@@ -89,6 +93,7 @@ def huber_loss(prediction: Any, target: Any, delta: float = 1.0, reduction: str 
     """Half the squared error up to delta, delta * (|error| - delta/2) beyond (Huber 1964): outliers pull less."""
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
+    prediction = floats("huber_loss", "prediction", prediction)
     error = abs(prediction - same_shape("huber_loss", prediction, target))
     small = np.minimum(error, delta)
     return reduced(small * (error - 0.5 * small), reduction)
@@ -99,26 +104,27 @@ def cross_entropy(
 ) -> Tensor:
     """-log softmax(logits)[label]: the loss of a classifier that answers logits (not probabilities).
 
-    `logits` [..., n, classes]; `labels` integers [..., n], or probability rows of the shape of the logits.
+    `logits` [..., n, classes]; `labels` integers [..., n], or rows of probabilities in the shape of the logits.
     `label_smoothing` mixes the labels with the uniform distribution (Szegedy et al. 2016). `weight` [classes] multiplies
     each class's term, and the mean over integer labels is then divided by the sum of their weights; all as in PyTorch.
 
     >>> cross_entropy(Tensor([[0.0, 0.0]]), [1]).item()              # log 2
     0.6931471824645996
     """
+    logits = floats("cross_entropy", "logits", logits)
     classes = logits.shape[-1]
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1), got {label_smoothing}")
     learnt = isinstance(labels, Tensor) and labels.requires_grad
     labels = labels if learnt else beside(plain(labels), logits)
     rows = labels.dtype.kind == "f"
-    if rows and labels.shape != logits.shape[-labels.ndim :]:
+    if not (fits(labels.shape, logits.shape, 2) if rows else fits(labels.shape, logits.shape[:-1], 1)):
         raise label_error(logits, labels)
-    if not rows:
+    if rows:
+        looked_at(refuse_no_distribution, labels)
+    else:
         labels = check_labels("cross_entropy", labels, classes)
         refuse_other_device("cross_entropy", "labels", labels, "logits", logits)
-        if labels.shape != logits.shape[:-1][-labels.ndim :]:
-            raise label_error(logits, labels)
     if weight is not None:
         weight = class_weights(weight, classes, logits)
     if rows or label_smoothing:
@@ -139,6 +145,7 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
     >>> binary_cross_entropy_with_logits(Tensor([0.0, 1000.0]), [1.0, 1.0]).item()   # (log 2 + 0) / 2
     0.3465735912322998
     """
+    logits = floats("binary_cross_entropy_with_logits", "logits", logits)
     targets = same_shape("binary_cross_entropy_with_logits", logits, targets)
     looked_at(refuse_outside_unit, targets)
     return reduced(kernels.sigmoid_cross_entropy(logits, targets), reduction)
@@ -160,6 +167,33 @@ def reduced(losses: Any, reduction: str) -> Any:
 # Checks ---------------------------------------------------------------------------------------------------------------
 
 
+def floats(function: str, name: str, value: Any) -> Any:
+    """A Tensor or an array, of floats: the target would be cut off to whole numbers, and nothing learnt."""
+    try:
+        dtype = value.dtype
+    except AttributeError:  # a list
+        return floats(function, name, Tensor(value))
+    if dtype.kind in "iub":
+        raise TypeError(f"{function}: {name} must be floating-point numbers, got {dtype}: cast them by .astype(float)")
+    return value
+
+
+def check_dropped(who: str, p: Any) -> None:
+    """Raise unless p is a share of elements that can be dropped."""
+    if not isinstance(p, float | int | np.number):
+        raise TypeError(f"{who}: p must be a number in [0, 1), got {p!r}")
+    if not 0 <= p < 1:
+        raise ValueError(f"{who}: p must be in [0, 1), got {p}")
+
+
+def fits(target: tuple[int, ...], prediction: tuple[int, ...], least: int) -> bool:
+    """Whether the shapes are equal, or the target has all axes but the first ones, which count replicas.
+
+    least: the axes of one net's target. With fewer it is not shared by replicas, but would be by the examples of a batch.
+    """
+    return target == prediction or (least <= len(target) and target == prediction[-len(target) :])
+
+
 def same_shape(loss: str, prediction: Any, target: Any) -> Any:
     """The target as an array of the prediction's dtype; its shape must be the prediction's (without leading replicas)."""
     if isinstance(target, Tensor) and target.requires_grad:
@@ -169,7 +203,7 @@ def same_shape(loss: str, prediction: Any, target: Any) -> Any:
         refuse_other_device(loss, "target", array, "prediction", prediction)
         if array.dtype != prediction.dtype:
             array = array.astype(prediction.dtype)
-    if array.shape != prediction.shape and array.shape != prediction.shape[prediction.ndim - array.ndim :]:
+    if array.shape != prediction.shape and not fits(array.shape, prediction.shape, 2):
         hint = ""
         if array.size == prediction.size:
             hint = f"; they have as many elements, so reshape the target: target.reshape({prediction.shape})"
@@ -226,6 +260,18 @@ def refuse_outside_unit(targets: np.ndarray) -> None:
         raise ValueError(
             f"binary_cross_entropy_with_logits: targets must lie in [0, 1], got {targets.min()} to {targets.max()}"
         )
+
+
+def refuse_no_distribution(rows: np.ndarray) -> None:
+    """Raise unless each row is a distribution over the classes, up to the rounding of float16."""
+    if not rows.size:
+        return
+    least, sums = rows.min(), rows.sum(axis=-1, dtype=np.float64)
+    worst = sums.flat[np.abs(sums - 1).argmax()]
+    if least >= 0 and abs(worst - 1) <= 1e-3:
+        return
+    found = f"a row that adds up to {worst:.6g}" if least >= 0 else least
+    raise ValueError(f"cross_entropy: each row of probabilities must be 0 or more and add up to 1, found {found}")
 
 
 def label_error(logits: Any, labels: Any) -> ShapeError:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynet.autodiff import gradients, jvp
+from tinynet.autodiff import gradients, jvp, one_tensor
 from tinynet.graph import no_grad
 from tinynet.tensor import Tensor, attach, plain
 
@@ -47,7 +47,13 @@ def gradcheck(f: Callable, *inputs: Any, order: int = 1, rtol: float = 1e-6, ste
     arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in given]
     _check_arguments(arrays, order)
     generator = np.random.default_rng(seed)
-    weights = _signed(plain(f(*_variables(arrays))), generator)
+    answer, again = (plain(one_tensor(f(*_variables(arrays)))) for _ in range(2))
+    if not np.array_equal(answer, again, equal_nan=True):
+        raise GradcheckError(
+            "f answers something else each time for the same inputs, so there is no slope to compare with: draw no random "
+            "numbers in it (a model with dropout: model.eval())"
+        )
+    weights = _signed(answer, generator)
     slopes = _both_ways_of_the_rules(f, arrays, weights)
     _forward_equals_reverse(f, arrays, weights, slopes, generator)
     for position, slope in enumerate(slopes):
@@ -191,6 +197,8 @@ class Sampler:
 def _compare(sampler: Sampler, slope: np.ndarray, rtol: float, step: float) -> None:
     """Every element's slope; raises with the worst few."""
     wrong: list[tuple[float, str]] = []
+    weight = float(sampler.weights.item()) if sampler.weights.size == 1 else 1.0  # then f's own slope can be shown
+    of = "" if sampler.weights.size == 1 else " (of the sum of C * f, for random weights C)"
     for index in np.ndindex(sampler.array.shape):
         numeric, allowed, how = _numeric_slope(sampler, index, rtol, step)
         analytic = float(slope[index])
@@ -198,14 +206,13 @@ def _compare(sampler: Sampler, slope: np.ndarray, rtol: float, step: float) -> N
         error = abs(analytic - numeric)
         if not error <= allowed:
             excess = error / allowed if allowed else np.inf
-            compared = f"gradient {analytic:.12g}, {how} {numeric:.12g}"
-            text = f"element {index}: {compared}, error {error:.2g}, allowed {allowed:.2g}"
+            compared = f"gradient {analytic / weight:.12g}, {how} {numeric / weight:.12g}"
+            text = f"element {index}: {compared}, error {error / abs(weight):.2g}, allowed {allowed / abs(weight):.2g}"
             wrong.append((-excess if excess == excess else -np.inf, text))
     if wrong:
         worst = "\n  ".join(text for _, text in sorted(wrong)[:3])
-        raise GradcheckError(
-            f"the gradient is wrong at {len(wrong)} of {slope.size} elements of input {sampler.position}; worst:\n  {worst}"
-        )
+        where = f"{len(wrong)} of {slope.size} elements of input {sampler.position}"
+        raise GradcheckError(f"the gradient{of} is wrong at {where}; worst:\n  {worst}")
 
 
 def _numeric_slope(sampler: Sampler, index: tuple, rtol: float, step: float) -> tuple[float, float, str]:

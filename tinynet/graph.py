@@ -51,7 +51,8 @@ class ChangedArrayError(RuntimeError):
 
 
 class no_grad:
-    """Inside, nothing is recorded: `with tn.no_grad(): ...`, or as a decorator, `@tn.no_grad()`.
+    """Inside, nothing is recorded: `with tn.no_grad(): ...`, or as a decorator, `@tn.no_grad()`. Here a parameter can be
+    moved by hand, in place: `p -= lr * p.grad`.
 
     Nests, and is local to a thread or task. (Not for generators: what is set in one leaks into whoever resumes it.)
     """
@@ -98,7 +99,7 @@ class Hold:
         if _held.get(key) is self.me:
             del _held[key]
         owner: Any = array.base  # a view can only be unlocked while its owner is
-        locked = type(owner) is np.ndarray and id(owner) in _held
+        locked = isinstance(owner, np.ndarray) and id(owner) in _held
         try:
             if locked:
                 owner.setflags(write=True)
@@ -144,11 +145,13 @@ class Node:
         held, stamps = [], []
         for k in reads:
             value, operand = values[k], operands[k]
-            array = value if type(value) is np.ndarray else getattr(value, "value", None)  # of a traced array, the real one
-            if type(array) is not np.ndarray:
+            array = (
+                value if isinstance(value, np.ndarray) else getattr(value, "value", None)
+            )  # of a traced array, the real one
+            if not isinstance(array, np.ndarray):
                 continue
             owner = array.base
-            if operand is not value and type(operand) is not np.ndarray:
+            if operand is not value and not isinstance(operand, np.ndarray):
                 if operand.node is not None:
                     continue
                 if operand.grad_buffer is not None:
@@ -156,7 +159,7 @@ class Node:
                     owner = None
             if array.flags.writeable or id(array) in _held:
                 held.append(hold(array))
-            if type(owner) is np.ndarray and (owner.flags.writeable or id(owner) in _held):
+            if isinstance(owner, np.ndarray) and (owner.flags.writeable or id(owner) in _held):
                 held.append(hold(owner))
         self.hold = held
         self.stamps = stamps  # how often an optimizer had moved the parameters among them

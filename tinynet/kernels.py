@@ -258,7 +258,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     return (x - m) - log_sum
 
 
-@kernel(lambda g, y, x, axis=-1, *, keepdims=False: (g if keepdims else np.expand_dims(g, axis)) * softmax(x, axis))
+@kernel(lambda g, y, x, axis=-1, *, keepdims=False: spread(g, x, axis, keepdims) * softmax(x, axis))
 def logsumexp(x: Any, axis: int = -1, *, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) along the axis, without overflow."""
     m, log_sum = log_of_sum(x, axis)
@@ -337,8 +337,21 @@ def getitem(x: Any, index: Any) -> Any:
 def put_back(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of `shape` with x added at `index`; entries named twice add up: the transpose of getitem."""
     y = np.zeros_like(x, shape=shape)
-    np.add.at(y, index, x)
+    if is_slice(index):
+        y[index] = x
+    else:
+        np.add.at(y, index, x)
     return y
+
+
+def is_slice(index: Any) -> bool:
+    """Whether it is made of numbers, slices, None and ... alone, which name no entry twice: writing them takes a hundredth
+    of the time that adding one by one does.
+    """
+    return all(type(i) in SLICES for i in (index if isinstance(index, tuple) else (index,)))
+
+
+SLICES = {int, np.int64, slice, type(None), type(...)}
 
 
 def piece(i: int, g: Any, y: Any, *arrays: Any, axis: int = 0) -> Any:

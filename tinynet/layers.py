@@ -1,207 +1,26 @@
-"""Layers: functions with parameters.
+"""Layers: functions with parameters, and models made of them.
 
-A Module is a plain object. Its parameters are the Parameters found by walking its attributes in the order in which they
-were assigned, through Modules and lists of Modules: no registry, no metaclass. A layer speaks of the last axes, so one
-with a leading axis of replicas in its parameters is many layers at once.
+A layer is a Module (module.py) and speaks of the last axes, so one with a leading axis of replicas in its parameters is
+many layers at once.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from optimizers.averaging import check_evaluable
-from optimizers.base import tracing
 from tinynet import functional as F
-from tinynet.backend import Array, as_array, device_of, get_default_dtype, placed, same_device, to_device
-from tinynet.graph import is_recording
+from tinynet.backend import Array, get_default_dtype, placed
 from tinynet.initializers import Initializer, initializer
 from tinynet.messages import ShapeError
+from tinynet.module import Module, Parameter
 from tinynet.naming import lookup
 from tinynet.tensor import Tensor
 
 Seed = int | np.random.Generator | None
-
-
-class Parameter(Tensor):
-    """A Tensor that a Module owns and an optimizer moves. It is made on the default device, whatever `data` is.
-
-    `alone` is the shape that it has in one net, where its first axis counts replicas and the others are more than that.
-    """
-
-    __slots__ = ("alone",)
-
-    def __init__(
-        self, data: Any, requires_grad: bool = True, name: str | None = None, alone: tuple[int, ...] | None = None
-    ):
-        super().__init__(data, requires_grad=requires_grad, name=name)
-        self.alone = alone
-        if device_of(self.data) == "cpu":
-            self.data = placed(self.data)
-
-
-class Module:
-    """Base of all layers and models: assign Parameters and Modules as attributes, and write `forward`.
-
-    >>> class Scale(Module):
-    ...     def __init__(self):
-    ...         self.factor = Parameter([2.0])
-    ...     def forward(self, x):
-    ...         return x * self.factor
-    >>> [name for name, _ in Scale().named_parameters()]
-    ['factor']
-    """
-
-    training = True
-    buffers: tuple[str, ...] = ()  # names of array attributes that belong to the state but are not learnt
-    forward_hooks: tuple[Callable, ...] = ()  # called with (module, output) after every forward pass: monitor/watch.py
-
-    def forward(self, x: Any) -> Any:
-        raise TypeError(f"{type(self).__name__} has no forward(x): write the method that computes its output")
-
-    def __call__(self, x: Any) -> Any:
-        tape = is_recording.get()
-        if hasattr(tape, "depends_on"):  # what is captured is right for this mode and these buffers (capture/tape.py)
-            for name in ("training", *self.buffers):
-                tape.depends_on(self, name)
-        answer = self.forward(x)
-        for hook in () if hasattr(tape, "depends_on") else self.forward_hooks:  # a recording would contain what it computes
-            hook(self, answer)
-        return answer
-
-    # Walking ----------------------------------------------------------------------------------------------------------
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module ("") and every module below it, with dotted names, in order of definition."""
-        yield prefix, self
-        for name, value in vars(self).items():
-            for label, child in _modules_in(name, value):
-                yield from child.named_modules(f"{prefix}.{label}" if prefix else label)
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, Parameter) in order of definition; a parameter used twice comes once, under its first name."""
-        seen = set()
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter) and value not in seen:
-                    seen.add(value)
-                    yield f"{prefix}.{name}" if prefix else name, value
-
-    def parameters(self) -> Iterator[Parameter]:
-        return (parameter for _, parameter in self.named_parameters())
-
-    def _named_buffers(self) -> Iterator[tuple[str, Module, str]]:
-        for prefix, module in self.named_modules():
-            for name in module.buffers:
-                yield f"{prefix}.{name}" if prefix else name, module, name
-
-    # Mode, gradients, device ------------------------------------------------------------------------------------------
-
-    def train(self, mode: bool = True) -> Self:
-        """Training mode: dropout drops, batch normalisation uses the batch's statistics."""
-        for _, module in self.named_modules():
-            module.training = mode
-        return self
-
-    def eval(self) -> Self:
-        """Evaluation mode: the output depends on the input and the parameters alone."""
-        check_evaluable(self.parameters())
-        return self.train(False)
-
-    def zero_grad(self) -> None:
-        tracer = tracing.get()
-        for parameter in self.parameters():
-            if tracer is not None:
-                tracer.cleared(parameter)
-            parameter.grad = None
-
-    def to(self, device: str) -> Self:
-        """Move all parameters and buffers to "cpu" or "cuda". Do so before making the optimizer."""
-        for parameter in self.parameters():
-            parameter.data = to_device(parameter.data, device)
-            parameter.grad = parameter.grad_buffer = None
-        for _, module, name in self._named_buffers():
-            setattr(module, name, to_device(getattr(module, name), device))
-        return self
-
-    # State ------------------------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and buffers, on the host, by name."""
-        state = {name: parameter.numpy().copy() for name, parameter in self.named_parameters()}
-        state.update((name, to_device(getattr(m, attr), "cpu").copy()) for name, m, attr in self._named_buffers())
-        return state
-
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Copy the values in; names and shapes must match (strict=False: names missing on either side are left out)."""
-        own = dict(self.named_parameters())
-        buffers = {name: (module, attr) for name, module, attr in self._named_buffers()}
-        missing = sorted((own.keys() | buffers.keys()) - state.keys())
-        unknown = sorted(state.keys() - own.keys() - buffers.keys())
-        if strict and (missing or unknown):
-            raise ValueError(
-                f"the state does not fit {type(self).__name__}: missing {missing or 'nothing'}, "
-                f"not known here {unknown or 'nothing'} (strict=False loads what fits)"
-            )
-        places = {
-            name: own[name].data if name in own else getattr(*buffers[name]) for name in own | buffers if name in state
-        }
-        for name, here in places.items():
-            if here.shape != np.shape(state[name]):
-                raise ShapeError(f"{name}: the model has shape {here.shape}, the state {np.shape(state[name])}")
-        for name, here in places.items():  # new arrays: a graph that still needs the old values keeps them
-            value = same_device(as_array(state[name], here.dtype), here).copy()
-            if name in own:
-                own[name].data = value
-            else:
-                setattr(*buffers[name], value)
-
-    # Showing ----------------------------------------------------------------------------------------------------------
-
-    def summary(self) -> str:
-        """A table of layers: name, kind, shapes and number of parameters."""
-        rows = [("layer", "kind", "parameters")]
-        total, counted = 0, set[Parameter]()  # a parameter used twice counts once
-        for name, module in self.named_modules():
-            own = {v for v in vars(module).values() if isinstance(v, Parameter)} - counted
-            counted |= own
-            inner = any(_modules_in(k, v) for k, v in vars(module).items())
-            if own or not inner:
-                count = sum(p.size for p in own)
-                total += count
-                rows.append((name or "(itself)", type(module).__name__ if inner else repr(module), f"{count:,}"))
-        rows.append(("total", "", f"{total:,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows)
-
-    def __repr__(self) -> str:
-        inner = (f"{label}={child!r}" for k, v in vars(self).items() for label, child in _modules_in(k, v))
-        return f"{type(self).__name__}({', '.join(inner)})"
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Tensor) and not isinstance(value, Parameter) and value.requires_grad and value.node is None:
-            warnings.warn(
-                f"{type(self).__name__}.{name} is a Tensor, which no optimizer will be given: to learn it, make it a "
-                "Parameter",
-                stacklevel=2,
-            )
-        if isinstance(value, dict) and any(isinstance(v, Module) for v in value.values()):
-            raise TypeError(
-                f"{type(self).__name__}.{name}: a dict of layers would not be found; use attributes, or a list of layers"
-            )
-        object.__setattr__(self, name, value)
-
-
-def _modules_in(name: str, value: Any) -> list[tuple[str, Module]]:
-    if isinstance(value, Module):
-        return [(name, value)]
-    if isinstance(value, list | tuple):
-        return [(f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Module)]
-    return []
 
 
 # Layers with parameters -----------------------------------------------------------------------------------------------
@@ -225,11 +44,8 @@ class Linear(Module):
         seed: Seed | Sequence[Seed] = None,
         activation: str | None = None,
     ):
-        for label, n in (("in_features", in_features), ("out_features", out_features)):
-            if not isinstance(n, int | np.integer) or n < 1:
-                raise ValueError(f"Linear: {label} must be a positive integer, got {n!r}")
-        self.in_features = int(in_features)
-        self.out_features = int(out_features)
+        self.in_features = _width("Linear", "in_features", in_features)
+        self.out_features = _width("Linear", "out_features", out_features)
         weights = initializer(init, activation)
         if isinstance(seed, Sequence):
             each = [weights(np.random.default_rng(s), self.in_features, self.out_features) for s in seed]
@@ -241,29 +57,30 @@ class Linear(Module):
             self.bias = Parameter(np.zeros(self.out_features, get_default_dtype())) if bias else None
 
     def forward(self, x: Any) -> Tensor:
-        x = x if hasattr(x, "shape") else Tensor(x)
-        if x.shape[-1:] != (self.in_features,):
-            raise ShapeError(f"{self!r} expected input of shape [..., {self.in_features}], got {list(x.shape)}")
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(_fitting(self, x, self.in_features), self.weight, self.bias)
 
     def __repr__(self) -> str:
         return f"Linear({self.in_features} -> {self.out_features}{'' if self.bias is not None else ', bias=False'})"
 
 
 class LayerNorm(Module):
-    """Normalise each example over its last axis, then scale and shift (Ba, Kiros & Hinton 2016)."""
+    """Normalise each example over its last axis, [..., features], then scale and shift (Ba, Kiros & Hinton 2016)."""
 
     def __init__(self, features: int, eps: float = 1e-5):
-        self.eps = eps
+        self.features = _width("LayerNorm", "features", features)
+        self.eps = _number("LayerNorm", "eps", eps, "from 0 up", np.inf)
         self.weight = Parameter(np.ones(features, get_default_dtype()))
         self.bias = Parameter(np.zeros(features, get_default_dtype()))
 
     def forward(self, x: Any) -> Tensor:
-        return _normalised(x, -1, self) * self.weight + self.bias
+        return _normalised(_fitting(self, x, self.features), -1, self) * self.weight + self.bias
+
+    def __repr__(self) -> str:
+        return f"LayerNorm({self.features})"
 
 
 class BatchNorm1d(Module):
-    """Normalise each feature over the batch (axis -2), then scale and shift (Ioffe & Szegedy 2015).
+    """Normalise each feature of [batch, features] over the batch, then scale and shift (Ioffe & Szegedy 2015).
 
     Evaluation uses running averages: running = (1 - momentum) * running + momentum * batch, with the unbiased variance,
     as in PyTorch.
@@ -272,14 +89,16 @@ class BatchNorm1d(Module):
     buffers = ("running_mean", "running_var")
 
     def __init__(self, features: int, eps: float = 1e-5, momentum: float = 0.1):
-        self.eps = eps
-        self.momentum = momentum
+        self.features = _width("BatchNorm1d", "features", features)
+        self.eps = _number("BatchNorm1d", "eps", eps, "from 0 up", np.inf)
+        self.momentum = _number("BatchNorm1d", "momentum", momentum, "in [0, 1]", 1)
         self.weight = Parameter(np.ones(features, get_default_dtype()))
         self.bias = Parameter(np.zeros(features, get_default_dtype()))
         self.running_mean: Array = placed(np.zeros(features, get_default_dtype()))
         self.running_var: Array = placed(np.ones(features, get_default_dtype()))
 
     def forward(self, x: Any) -> Tensor:
+        x = _fitting(self, x, self.features, batch_only=True)
         if not self.training:
             scale = self.weight / np.sqrt(self.running_var + self.eps)
             return (x - self.running_mean) * scale + self.bias
@@ -290,6 +109,30 @@ class BatchNorm1d(Module):
         self.running_mean += self.momentum * (array.mean(axis=-2) - self.running_mean)
         self.running_var += self.momentum * (array.var(axis=-2) * (n / (n - 1)) - self.running_var)
         return _normalised(x, -2, self) * self.weight + self.bias
+
+    def __repr__(self) -> str:
+        return f"BatchNorm1d({self.features})"
+
+
+def _fitting(layer: Module, x: Any, features: int, batch_only: bool = False) -> Any:
+    """x as a Tensor or an array, which must have as many features as the layer: one would be repeated without a word."""
+    x = x if hasattr(x, "shape") else Tensor(x)
+    if x.shape[-1:] != (features,) or (batch_only and len(x.shape) != 2):
+        wanted = f"[{'batch' if batch_only else '...'}, {features}]"
+        raise ShapeError(f"{layer!r} expected input of shape {wanted}, got {list(x.shape)}")
+    return x
+
+
+def _width(layer: str, name: str, n: Any) -> int:
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"{layer}: {name} must be a positive integer, got {n!r}")
+    return int(n)
+
+
+def _number(layer: str, name: str, value: Any, allowed: str, most: float) -> float:
+    if not isinstance(value, float | int | np.number) or not 0 <= value <= most:
+        raise ValueError(f"{layer}: {name} must be a number {allowed}, got {value!r}")
+    return float(value)
 
 
 def _normalised(x: Any, axis: int, layer: Any) -> Any:
@@ -327,19 +170,25 @@ ACTIVATIONS: dict[str, Callable] = {
 }
 
 
-def ReLU() -> Activation:
+class ReLU(Activation):
     """max(x, 0) as a layer."""
-    return Activation("relu")
+
+    def __init__(self) -> None:
+        super().__init__("relu")
 
 
-def Tanh() -> Activation:
+class Tanh(Activation):
     """tanh(x) as a layer."""
-    return Activation("tanh")
+
+    def __init__(self) -> None:
+        super().__init__("tanh")
 
 
-def Sigmoid() -> Activation:
+class Sigmoid(Activation):
     """1 / (1 + exp(-x)) as a layer."""
-    return Activation("sigmoid")
+
+    def __init__(self) -> None:
+        super().__init__("sigmoid")
 
 
 class Dropout(Module):
@@ -349,8 +198,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, seed: Seed | Sequence[Seed] = None):
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout: p must be in [0, 1), got {p}")
+        F.check_dropped("Dropout", p)
         self.p = p
         self.generator: Any = (
             [np.random.default_rng(s) for s in seed] if isinstance(seed, Sequence) else np.random.default_rng(seed)
@@ -371,9 +219,17 @@ class Dropout(Module):
 
 
 class Sequential(Module):
-    """Layers applied one after the other; `model[i]` is a layer."""
+    """Layers (or functions) applied one after the other; `model[i]` is a layer, `model[a:b]` a Sequential of some."""
 
-    def __init__(self, *layers: Module):
+    def __init__(self, *layers: Callable):
+        for i, layer in enumerate(layers):
+            if isinstance(layer, list | tuple):
+                raise TypeError("Sequential: the layers are its arguments, and it got a list of them: Sequential(*layers)")
+            if isinstance(layer, type):
+                name = layer.__name__
+                raise TypeError(f"Sequential: layer {i} is the class {name}, not a layer: write {name}(...)")
+            if not callable(layer):
+                raise TypeError(f"Sequential: layer {i} is no layer nor function, got {layer!r}")
         self.layers = list(layers)
 
     def forward(self, x: Any) -> Any:
@@ -384,8 +240,8 @@ class Sequential(Module):
                 raise ShapeError(f"layers.{i}: {error}") from None
         return x
 
-    def __getitem__(self, i: int) -> Module:
-        return self.layers[i]
+    def __getitem__(self, i: Any) -> Any:
+        return Sequential(*self.layers[i]) if isinstance(i, slice) else self.layers[i]
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -419,17 +275,18 @@ class MLP(Sequential):
 
     def __init__(
         self,
-        sizes: Sequence[int],
+        sizes: Iterable[int],
         activation: str = "relu",
         dropout: float = 0.0,
         init: str | Initializer = "auto",
         seed: int | Sequence[int] | None = None,
         replicas: int | None = None,
     ):
-        if not isinstance(sizes, Iterable) or len(list(sizes)) < 2:
+        sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+        if len(sizes) < 2:
             raise ValueError(f"MLP: sizes must list at least inputs and outputs, such as [2, 32, 2], got {sizes!r}")
         self.replicas = replicas
-        self._one_net: dict[str, Any] = {"sizes": [*sizes], "activation": activation, "dropout": dropout, "init": init}
+        self._one_net: dict[str, Any] = {"sizes": sizes, "activation": activation, "dropout": dropout, "init": init}
         self._seeds = _seeds(seed, replicas)
         streams = [np.random.SeedSequence(s).spawn(2) for s in self._seeds]
         weights, masks = ([np.random.default_rng(stream) for stream in of] for of in zip(*streams, strict=True))

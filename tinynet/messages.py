@@ -6,6 +6,7 @@ The calls themselves are made without looking; only when one fails is the explan
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +25,10 @@ def name_of(function: Callable) -> str:
     return (module.replace("numpy", "np") + "." if module.startswith("numpy") else "") + function.__name__
 
 
-def not_in_the_table(function: Callable, rule: Rule | None, args: tuple, params: dict) -> TypeError:
-    """The error for a call that the table does not know, or not with these arguments."""
-    if rule is None:
-        return no_rule(function)
+def not_in_the_table(function: Callable, rule: Rule, args: tuple, params: dict) -> TypeError:
+    """The error for a call that the table does not know with these arguments."""
+    if by_keyword := [key for key, value in params.items() if hasattr(value, "__record__")]:
+        return TypeError(f"{name_of(function)}: give the Tensors by position, not by keyword ({', '.join(by_keyword)})")
     unknown = sorted(params.keys() - rule.params) or f"{len(args)} positional arguments"
     wanted = f"the keywords {sorted(rule.params)}" if rule.params else "no keywords"
     return TypeError(f"{name_of(function)} on a Tensor does not take {unknown}; it takes {wanted}")
@@ -54,7 +55,7 @@ def no_rule(function: Callable) -> TypeError:
     hint = f" Close to it: {', '.join(near)}." if near else ""
     return TypeError(
         f"{name_of(function)} has no derivative rule for Tensors.{hint} To compute without a gradient, on purpose, pass "
-        f"t.data. There are rules for: {', '.join(names)}"
+        "t.data. All that have one are in docs/rules.md"
     )
 
 
@@ -70,13 +71,33 @@ def explained(error: Exception, function: Callable, values: list) -> Exception:
     if isinstance(error, np.linalg.LinAlgError):
         return np.linalg.LinAlgError(f"{name_of(function)} of shape {shapes}: {error}")
     if isinstance(error, ValueError):
-        return ShapeError(f"{name_of(function)}: operands of shape {shapes} do not fit: {error}")
+        if any(word in str(error) for word in ("shape", "broadcast", "dimension", "axis", "axes")):
+            return ShapeError(f"{name_of(function)}: operands of shape {shapes} do not fit: {error}")
+        return ValueError(f"{name_of(function)} of shape {shapes}: {error}")
     return TypeError(f"{name_of(function)} of {', '.join(str(v.dtype) for v in operands)}: {error}")
+
+
+def in_place_while_recording(tensor: Any) -> TypeError:
+    """The error for w -= ... outside no_grad()."""
+    return TypeError(
+        f"{tensor.name or 'a leaf'} of shape {tensor.shape} requires a gradient, and is not changed in place while calls "
+        "are recorded: move a parameter inside no_grad (with no_grad(): w -= ...), or write w = w - ... for a new Tensor"
+    )
+
+
+def explained_in_place(error: Exception, function: Callable, tensor: Any, value: Any) -> Exception:
+    """As `explained`, for a write into a tensor's array, which may be read-only."""
+    if isinstance(tensor.data, np.ndarray) and not tensor.data.flags.writeable:
+        return ValueError(
+            f"{tensor.name or 'a leaf'} of shape {tensor.shape} is needed as it is by a graph that is still there: call "
+            "backward() on its loss first, or compute what needs no gradient inside no_grad()"
+        )
+    return explained(error, function, [tensor.data, value])
 
 
 def check_differentiable(function: Callable, rule: Rule, mask: int) -> None:
     """Raise if an operand requires a gradient that has no rule (such as the mask of np.where, or a bound of np.clip)."""
-    for i in range(mask.bit_length()):
+    for i in range(mask.bit_length() if rule.each is None else 0):
         if mask >> i & 1 and (i >= len(rule.operands) or rule.operands[i] is None):
             raise TypeError(
                 f"{name_of(function)} has no derivative with respect to operand {i}: pass it as an array (t.data)"

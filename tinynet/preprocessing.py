@@ -24,8 +24,8 @@ def train_test_split(
     """Split at random: (x_train, x_test, y_train, y_test), or with `validation_size` the three-way
     (x_train, x_val, x_test, y_train, y_val, y_test).
 
-    Sizes are shares of the whole. `stratify` takes class labels (usually y): each part then has every class in the same
-    proportion, as nearly as whole examples allow.
+    Sizes are shares of the whole. `stratify` takes class labels [n] (usually y): each part then has every class in the same
+    proportion, as nearly as whole examples and the sizes allow.
     """
     x, y = np.asarray(x), np.asarray(y)
     if not x.ndim or not y.ndim:
@@ -38,8 +38,8 @@ def train_test_split(
             f"got {test_size} and {validation_size}"
         )
     labels = np.zeros(len(x), int) if stratify is None else np.asarray(stratify)
-    if len(labels) != len(x):
-        raise ValueError(f"stratify must have one label per row ({len(x)}), got {len(labels)}")
+    if labels.shape != (len(x),):
+        raise ValueError(f"stratify must have one label per row, shape ({len(x)},), got shape {labels.shape}")
     position = _positions(labels, np.random.default_rng(seed))
     test = position < test_size
     validation = ~test & (position < test_size + validation_size)
@@ -52,11 +52,13 @@ def train_test_split(
 
 
 def _positions(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """For each example a place in (0, 1): evenly spread over its class, in random order."""
+    """For each example a place in (0, 1): evenly spread, those of each class too, in random order."""
     position = np.empty(len(labels))
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         position[members] = (generator.permutation(len(members)) + 0.5) / len(members)
+    order = np.lexsort((generator.random(len(labels)), position))  # so that any cut leaves the share of the whole
+    position[order] = (np.arange(len(labels)) + 0.5) / len(labels)
     return position
 
 

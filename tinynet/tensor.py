@@ -6,6 +6,7 @@ call on one that requires a gradient adds a Node to the graph. `record` is the o
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,12 +21,45 @@ from tinynet.messages import (
     ShapeError,
     check_differentiable,
     explained,
+    explained_in_place,
+    in_place_while_recording,
     name_of,
     no_rule,
     not_in_the_table,
     not_these_arguments,
 )
 from tinynet.rules import PLAIN, RULES, Plan
+
+
+def _recorded(ufunc: np.ufunc) -> tuple[Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
+    """The operator with the Tensor on the left, and the one with the Tensor on the right."""
+    return lambda a, b: record(ufunc, (a, b)), lambda b, a: record(ufunc, (a, b))
+
+
+def _plainly(operate: Callable) -> Callable[[Any, Any], Any]:
+    return lambda a, b: operate(a.data, plain(b))
+
+
+def _in_place(ufunc: np.ufunc) -> Callable[[Tensor, Any], Any]:
+    """The operator that moves a parameter by hand, inside no_grad(). Of any other Tensor Python makes a new one: t = t + x
+    for t += x.
+    """
+
+    def operate(self: Tensor, other: Any) -> Any:
+        if type(self) is Tensor and not (self.requires_grad and self.node is None):
+            return NotImplemented
+        mode, value = is_recording.get(), plain(other)
+        if mode:
+            raise in_place_while_recording(self)
+        if hasattr(mode, "leaf"):  # of a Tape (capture/tape.py), to which every array must be shown
+            mode.leaf(self)
+        try:
+            ufunc(self.data, value, out=self.data)
+        except (ValueError, TypeError) as error:
+            raise explained_in_place(error, ufunc, self, value) from error
+        return self
+
+    return operate
 
 
 class Tensor:
@@ -35,8 +69,14 @@ class Tensor:
     floats become the default dtype (float32), and are put on the default device (use_device). `.data` and `.grad` are
     plain arrays. Only floating-point data can require a gradient.
 
+    NumPy's promotion holds: Python numbers never promote (float32 / math.sqrt(2) is float32), NumPy's do (float32 /
+    np.sqrt(2) is float64), and so do arrays.
+
     While a graph needs an array for its backward pass, that array is read-only, yours included: writing into it would
-    make the gradient silently wrong. It can be written to again once backward() is done or the result is forgotten.
+    make the gradient silently wrong. It can be written to again once backward() is done or the result is forgotten. (A view
+    made of it before is not locked: do not write through that one.)
+
+    The `.grad` of what an optimizer moves is one buffer, filled anew by each backward(): to keep a gradient, copy it.
 
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> (x * x).sum().backward()
@@ -169,7 +209,7 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError(
                 "backward() on a tensor that nothing recorded: no operand required a gradient, or it was computed "
-                "inside no_grad()"
+                "inside no_grad() or by a captured function (call backward() inside that)"
             )
         if self.node is None:
             raise RuntimeError(
@@ -210,29 +250,29 @@ class Tensor:
 
     # Operators --------------------------------------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> Tensor:
-        return record(np.add, (self, other))
+    __add__, __radd__ = _recorded(np.add)
+    __sub__, __rsub__ = _recorded(np.subtract)
+    __mul__, __rmul__ = _recorded(np.multiply)
+    __truediv__, __rtruediv__ = _recorded(np.divide)
+    __mod__, __rmod__ = _recorded(np.remainder)
 
-    def __radd__(self, other: Any) -> Tensor:
-        return record(np.add, (other, self))
+    __iadd__ = _in_place(np.add)
+    __isub__ = _in_place(np.subtract)
+    __imul__ = _in_place(np.multiply)
+    __itruediv__ = _in_place(np.divide)
 
-    def __sub__(self, other: Any) -> Tensor:
-        return record(np.subtract, (self, other))
+    # These answer with plain arrays: masks and whole numbers have no gradient.
+    __eq__ = _plainly(operator.eq)
+    __ne__ = _plainly(operator.ne)
+    __lt__ = _plainly(operator.lt)
+    __le__ = _plainly(operator.le)
+    __gt__ = _plainly(operator.gt)
+    __ge__ = _plainly(operator.ge)
+    __floordiv__ = _plainly(operator.floordiv)
+    __hash__ = object.__hash__
 
-    def __rsub__(self, other: Any) -> Tensor:
-        return record(np.subtract, (other, self))
-
-    def __mul__(self, other: Any) -> Tensor:
-        return record(np.multiply, (self, other))
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return record(np.multiply, (other, self))
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return record(np.divide, (self, other))
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return record(np.divide, (other, self))
+    def __rfloordiv__(self, other: Any) -> Array:
+        return other // self.data
 
     def __pow__(self, other: Any) -> Tensor:
         if type(other) in (int, float) and other == 2:
@@ -254,41 +294,8 @@ class Tensor:
     def __pos__(self) -> Tensor:
         return record(np.positive, (self,))
 
-    def __mod__(self, other: Any) -> Tensor:
-        return record(np.remainder, (self, other))
-
-    def __rmod__(self, other: Any) -> Tensor:
-        return record(np.remainder, (other, self))
-
-    def __floordiv__(self, other: Any) -> Array:
-        return self.data // plain(other)
-
-    def __rfloordiv__(self, other: Any) -> Array:
-        return plain(other) // self.data
-
     def __abs__(self) -> Tensor:
         return record(np.absolute, (self,))
-
-    # Comparisons answer with plain boolean arrays: masks have no gradient.
-    def __eq__(self, other: Any) -> Any:
-        return self.data == plain(other)
-
-    def __ne__(self, other: Any) -> Any:
-        return self.data != plain(other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self.data < plain(other)
-
-    def __le__(self, other: Any) -> Any:
-        return self.data <= plain(other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self.data > plain(other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self.data >= plain(other)
-
-    __hash__ = object.__hash__
 
     # Indexing ---------------------------------------------------------------------------------------------------------
 
@@ -316,9 +323,11 @@ class Tensor:
         return record(np.mean, (self, axis), {"keepdims": keepdims})
 
     def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The variance, divided by n - ddof: by n unless told otherwise, as in NumPy (PyTorch takes n - 1)."""
         return record(np.var, (self, axis), {"ddof": ddof, "keepdims": keepdims})
 
     def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """The square root of the variance, with its ddof."""
         return record(np.std, (self, axis), {"ddof": ddof, "keepdims": keepdims})
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -376,7 +385,13 @@ class Tensor:
 
     # NumPy's functions ------------------------------------------------------------------------------------------------
 
-    __record__ = staticmethod(lambda function, args, params: record(function, args, params))
+    @staticmethod
+    def __record__(function: Callable, args: tuple, params: dict[str, Any]) -> Tensor:
+        """`record`, for a call from outside: with what its rule knows, recorded or not (train() runs what eval() runs)."""
+        rule = RULES[function]
+        if len(args) > rule.most or (params and not params.keys() <= rule.params):
+            raise not_in_the_table(function, rule, args, params)
+        return record(function, args, params)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **params: Any) -> Any:
         if method != "__call__":
@@ -446,36 +461,30 @@ def record(function: Callable, args: tuple, params: dict[str, Any] = _NO_PARAMS)
         explain_memory(error)
         raise
     if type(y) is not np.ndarray:
+        if isinstance(y, np.ndarray):  # np.matrix, say, in whose hands a rule would mean something else
+            return record(function, tuple(as_array(a) if isinstance(a, np.ndarray) else a for a in args), params)
         y = as_array(y)
     node = None
     if mask and mode:
         if y.dtype.kind != "f":
             raise TypeError(f"{name_of(function)} made {y.dtype} numbers: tinynet differentiates real numbers only")
-        node = Node(function, plan_of(function, mask, args, params), args, values, params, y)
+        plan = RULES[function].plans.get((mask, len(args))) or plan_of(function, mask, len(args))
+        node = Node(function, plan, args, values, params, y)
     if mode is WATCHING:
         watch(function, values, y, node)
     return attach(y, node)
 
 
-def plan_of(function: Callable, mask: int, args: tuple, params: dict[str, Any]) -> Plan:
-    """What the table says of this kind of call (see Rule.plan); TypeError if it says nothing."""
-    rule = RULES.get(function)
-    if rule is None or (params and not params.keys() <= rule.params):
-        raise not_in_the_table(function, rule, args, params)
-    plan = rule.plans.get((mask, len(args)))
-    if plan is None:
-        if len(args) > rule.most:
-            raise not_in_the_table(function, rule, args, params)
-        if rule.each is None:
-            check_differentiable(function, rule, mask)
-        plan = rule.plan(mask, len(args))
-    return plan
+def plan_of(function: Callable, mask: int, n: int) -> Plan:
+    """What the table says of this kind of call (see Rule.plan), the first time that it is made."""
+    check_differentiable(function, RULES[function], mask)
+    return RULES[function].plan(mask, n)
 
 
 def is_operand(function: Callable, i: int) -> bool:
     """Whether argument i of a function of the table is an operand (and not an axis or a shape, say)."""
-    rule = RULES.get(function)
-    return rule is not None and (rule.each is not None or i < len(rule.operands))
+    rule = RULES[function]
+    return rule.each is not None or i < len(rule.operands)
 
 
 def attach(y: Any, node: Node | None) -> Tensor:
@@ -492,9 +501,7 @@ def attach(y: Any, node: Node | None) -> Tensor:
 def answer(function: Callable, args: tuple, params: dict[str, Any]) -> Any:
     """What NumPy's `function` gives for Tensors: recorded, composed from recorded calls, or a plain array."""
     if function in RULES:
-        if params and (by_keyword := [key for key, value in params.items() if isinstance(value, Tensor)]):
-            raise TypeError(f"{name_of(function)}: give the Tensors by position, not by keyword ({', '.join(by_keyword)})")
-        return record(function, args, params)
+        return Tensor.__record__(function, args, params)
     if function in COMPOSED:
         try:
             return COMPOSED[function](*args, **params)

@@ -56,8 +56,8 @@ class Inside:
                 if forward is not None:
                     layer.forward = forward
 
-    def _forward(self, i: int, forward: Callable, x: Any) -> Any:
-        answer = forward(x)
+    def _forward(self, i: int, forward: Callable, *inputs: Any, **named: Any) -> Any:
+        answer = forward(*inputs, **named)
         if self._answers is not None and isinstance(answer, Tensor):
             self._answers.append((i, answer.data))
         return answer

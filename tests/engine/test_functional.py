@@ -180,7 +180,75 @@ BAD = [
     ),
     (lambda z: tn.huber_loss(z, np.ones((4, 3)), delta=0), ValueError, "delta must be positive, got 0"),
     (lambda z: F.one_hot([3], 3), ValueError, "one_hot: labels must be in 0 to 2"),
+    # a target of one axis is no row that all examples share: class numbers, or a column that has lost its axis
+    (
+        lambda z: tn.cross_entropy(z[:3], [0.0, 1.0, 2.0]),
+        tn.ShapeError,
+        r"got float32 labels of shape \(3,\).*astype\(int\)",
+    ),
+    (lambda z: tn.mse_loss(z[:3], np.arange(3.0)), tn.ShapeError, r"prediction of shape \(3, 3\), target of shape \(3,\)"),
+    (lambda z: tn.l1_loss(z, 1.0), tn.ShapeError, r"l1_loss: prediction of shape \(4, 3\), target of shape \(\)"),
+    (
+        lambda z: tn.binary_cross_entropy_with_logits(z[:3], np.ones(3)),
+        tn.ShapeError,
+        r"prediction of shape \(3, 3\), target of shape \(3,\)",
+    ),
+    (
+        lambda z: tn.cross_entropy(z, np.full((4, 3), 0.5)),
+        ValueError,
+        r"cross_entropy: each row of probabilities must be 0 or more and add up to 1, found a row that adds up to 1.5",
+    ),
+    (
+        lambda z: tn.cross_entropy(z, np.array([[2.0, -1.0, 0.0]] * 4)),
+        ValueError,
+        r"must be 0 or more and add up to 1, found -1.0",
+    ),
+    (lambda z: tn.cross_entropy(z, np.array([[0.5, 0.5, 0.0]] * 3 + [[0.5, 0.3, 0.21]])), ValueError, "adds up to 1.01$"),
+    (lambda z: tn.cross_entropy(z, np.full((4, 3), np.nan)), ValueError, r"add up to 1, found nan"),
+    (lambda z: F.dropout(z, 1, np.random.default_rng(0)), ValueError, r"dropout: p must be in \[0, 1\), got 1"),
+    (lambda z: F.dropout(z, "a", np.random.default_rng(0)), TypeError, r"dropout: p must be a number .*got 'a'"),
 ]
+
+WHOLE = r"{}: {} must be floating-point numbers, got int64: cast them by .astype\(float\)"
+
+
+@pytest.mark.parametrize(
+    ("f", "name", "argument"),
+    [
+        (lambda z: tn.mse_loss(z, [[1.5, 2.5]]), "mse_loss", "prediction"),
+        (lambda z: tn.l1_loss(z, [[1.5, 2.5]]), "l1_loss", "prediction"),
+        (lambda z: tn.huber_loss(z, [[1.5, 2.5]]), "huber_loss", "prediction"),
+        (lambda z: tn.cross_entropy(z, [1]), "cross_entropy", "logits"),
+        (lambda z: tn.binary_cross_entropy_with_logits(z, [[0.5, 1]]), "binary_cross_entropy_with_logits", "logits"),
+        (lambda z: F.dropout(z, 0.3, np.random.default_rng(0)), "dropout", "x"),
+        (lambda z: tn.Dropout(0.3)(z), "dropout", "x"),
+    ],
+)
+def test_whole_numbers_are_no_predictions(f, name, argument):
+    for z in (np.array([[1, 2]]), tn.Tensor([[1, 2]])):
+        with pytest.raises(TypeError, match=WHOLE.format(name, argument)):
+            f(z)
+
+
+def test_predictions_may_be_a_list():
+    assert tn.mse_loss([1.0, 3.0], [1.0, 1.0]).item() == 2.0
+    assert tn.cross_entropy([[0.0, 0.0]], [1]).item() == pytest.approx(np.log(2))
+    assert tn.binary_cross_entropy_with_logits([0.0], [1.0]).item() == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_of_a_small_dtype_add_up_to_1_up_to_their_rounding(dtype):
+    z = np.random.default_rng(0).normal(0, 3, (64, 1000))
+    rows = F.softmax(z).astype(dtype)
+    assert np.isfinite(tn.cross_entropy(tn.Tensor(z), rows).item())
+
+
+def test_the_logarithm_of_a_sum_over_all_axes():
+    z = np.array([[0.3, -0.8], [1.2, 0.1]])
+    assert tn.gradcheck(lambda x: F.logsumexp(x, None), z, order=2)
+    assert tn.gradcheck(lambda x: F.logsumexp(x, (0, 1)), z)
+    assert tn.gradcheck(lambda x: F.softmax(x, None), z)
+    assert F.logsumexp(tn.Tensor(z), None).item() == pytest.approx(np.log(np.exp(z).sum()), rel=1e-12)
 
 
 @pytest.mark.parametrize(("f", "error", "text"), BAD)
@@ -202,7 +270,7 @@ def test_the_weighted_mean_of_an_empty_batch_is_refused_too():
 
 def test_the_mean_of_no_replicas_is_refused_too():
     with pytest.raises(ValueError, match="no mean loss of an empty batch"):
-        tn.mse_loss(tn.Tensor(np.zeros((0, 3))), np.zeros(3))
+        tn.mse_loss(tn.Tensor(np.zeros((0, 4, 3))), np.zeros((4, 3)))
 
 
 # What targets may be ------------------------------------------------------------------------------------------------------

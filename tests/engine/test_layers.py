@@ -45,6 +45,117 @@ def test_a_shared_parameter_comes_once():
     assert model.first.weight.grad.shape == (4, 4)
 
 
+class Held(tn.Module):
+    """Parameters and layers in lists, tuples and dicts, however deep."""
+
+    def __init__(self):
+        self.weights = [tn.Parameter([1.0]), tn.Parameter([2.0])]
+        self.named = {"scale": tn.Parameter([3.0]), "heads": {"a": tn.Linear(1, 1), "b": (tn.Linear(1, 1, bias=False),)}}
+        self.grid = [[tn.BatchNorm1d(2)], [tn.Linear(1, 1, bias=False)]]
+        self.again = self.grid[1][0]
+        self.sizes = [1, 2, "three"]
+
+
+def test_parameters_in_lists_and_dicts_are_found_however_deep():
+    model = Held()
+    names = [
+        "weights.0", "weights.1", "named.scale", "named.heads.a.weight", "named.heads.a.bias", "named.heads.b.0.weight",
+        "grid.0.0.weight", "grid.0.0.bias", "grid.1.0.weight",
+    ]  # fmt: skip
+    assert [name for name, _ in model.named_parameters()] == names
+    assert sorted(model.state_dict()) == sorted([*names, "grid.0.0.running_mean", "grid.0.0.running_var"])
+    modules = ["", "named.heads.a", "named.heads.b.0", "grid.0.0", "grid.1.0"]
+    assert [name for name, _ in model.named_modules()] == modules  # a shared layer comes once
+    assert not model.eval().named["heads"]["a"].training
+    other = Held()
+    for p in other.parameters():
+        p.data = p.data + 1
+    model.load_state_dict(other.state_dict())
+    assert model.weights[0].data.tolist() == [2.0]
+    assert model.summary().split()[-1] == str(sum(p.size for p in model.parameters()))
+    assert "named.heads.b.0=Linear(1 -> 1, bias=False)" in repr(model)
+
+
+def test_a_layer_may_know_its_parent():
+    class Child(tn.Module):
+        def __init__(self, parent):
+            self.parent, self.weight = parent, tn.Parameter([1.0])
+
+    class Parent(tn.Module):
+        def __init__(self):
+            self.child = Child(self)
+
+    model = Parent()
+    assert [name for name, _ in model.named_parameters()] == ["child.weight"]
+    assert [name for name, _ in model.child.named_parameters()] == ["weight"]
+    assert repr(model) == "Parent(child=Child(parent=...))"
+    assert model.summary().split()[-1] == "1"
+
+
+def test_a_layer_or_a_parameter_of_the_class_is_refused():
+    for member in (tn.Parameter([1.0]), tn.Linear(1, 1), [tn.Linear(1, 1)]):
+        with pytest.raises(TypeError, match=r"Bad.member is one of the class.*self.member = .* in __init__"):
+            type("Bad", (tn.Module,), {"member": member})
+
+
+def test_a_parameter_is_not_replaced_by_something_else():
+    layer = tn.Linear(2, 1, seed=0)
+    with pytest.raises(TypeError, match=r"Linear.weight is a Parameter, .*: layer.weight.data = .*no_grad"):
+        layer.weight = layer.weight * 0.5
+    with pytest.raises(TypeError, match=r"Linear.weight is a Parameter"):
+        layer.weight = np.zeros((2, 1))
+    before = layer.weight.data.copy()
+    with tn.no_grad():
+        layer.weight *= 0.5
+    assert np.array_equal(layer.weight.data, 0.5 * before)
+    layer.bias = None
+    layer.weight = tn.Parameter(np.ones((2, 1), np.float32))
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+
+
+class Masked(tn.Module):
+    def __init__(self):
+        self.inner = tn.Linear(2, 2, seed=0)
+
+    def forward(self, x, mask=None, *, scale=1.0):
+        y = self.inner(x) * scale
+        return y if mask is None else y * mask
+
+
+def test_a_forward_of_many_arguments():
+    model, seen = Masked(), []
+    model.forward_hooks = (lambda module, output: seen.append((module, output)),)
+    x, mask = np.ones((3, 2), np.float32), np.float32([1, 0])
+    y = model(x, mask, scale=2.0)
+    assert np.array_equal(y.data, 2 * model.inner(x).data * mask)
+    assert np.array_equal(model(x, mask=mask).data, model(x=x, mask=mask).data)
+    assert seen[0] == (model, y)
+    assert len(seen) == 3
+    with pytest.raises(TypeError, match=r"forward\(\) missing 1 required positional argument: 'x'"):
+        model()
+
+
+def test_a_captured_step_calls_a_forward_of_many_arguments():
+    def losses(wrap):
+        model = Masked()
+        optimizer = tn.optimizers.SGD(model.parameters(), lr=0.1)
+
+        def step(x, mask):
+            loss = (model(x, mask=mask, scale=2.0) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = wrap(step)
+        x, mask = np.ones((3, 2), np.float32), np.float32([1, 0])
+        found = [step(x, mask).item() for _ in range(6)]
+        assert getattr(step, "failure", None) is None
+        return found
+
+    assert losses(tn.capture) == losses(lambda step: step)
+
+
 def test_same_seed_same_weights_and_dropout_has_a_stream_of_its_own():
     a, b, other = tn.MLP([4, 8, 2], seed=3), tn.MLP([4, 8, 2], seed=3, dropout=0.5), tn.MLP([4, 8, 2], seed=4)
     assert np.array_equal(a.layers[0].weight.data, b.layers[0].weight.data)
@@ -91,6 +202,25 @@ def test_a_bad_state_changes_nothing():
     assert all(np.array_equal(v, before[k]) for k, v in model.state_dict().items())
 
 
+@pytest.mark.parametrize("last", ["text", [[1.0], [1.0, 2.0]], None, np.ma.masked_array([1.0, 2.0], [True, False])])
+def test_a_state_with_something_else_in_it_changes_nothing(last):
+    model = tn.MLP([4, 8, 2], seed=0)
+    before = model.state_dict()
+    bad = {k: v + 1 for k, v in before.items()} | {"layers.2.bias": last}
+    with pytest.raises((TypeError, ValueError), match="layers.2.bias: "):
+        model.load_state_dict(bad)
+    assert all(np.array_equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_state_of_tensors_and_lists_is_loaded():
+    model, other = tn.MLP([4, 8, 2], seed=0), tn.MLP([4, 8, 2], seed=1)
+    state = dict(other.named_parameters()) | {"layers.2.bias": [1.0, 2.0]}
+    model.load_state_dict(state)
+    assert np.array_equal(model.layers[0].weight.data, other.layers[0].weight.data)
+    assert model.layers[0].weight.data is not other.layers[0].weight.data
+    assert model.layers[2].bias.data.tolist() == [1.0, 2.0]
+
+
 def test_batch_norm_normalises_and_keeps_running_averages():
     layer = tn.BatchNorm1d(4)
     y = layer(x).data
@@ -133,6 +263,26 @@ def test_summary_counts_parameters():
     assert text.splitlines()[-1].split() == ["total", "9,610"]
 
 
+def test_an_activation_has_a_class_of_its_own():
+    layer = tn.ReLU()
+    assert isinstance(layer, tn.ReLU)
+    assert isinstance(layer, tn.Activation)
+    assert not isinstance(layer, tn.Tanh)
+    assert [repr(tn.Tanh()), repr(tn.Sigmoid())] == ["tanh", "sigmoid"]
+
+
+def test_a_slice_of_a_model_is_a_model():
+    model = tn.MLP([4, 8, 2], seed=0)
+    first = model[:2]
+    assert type(first) is tn.Sequential
+    assert np.array_equal(model.layers[2](first(x)).data, model(x).data)
+    assert [name for name, _ in first.named_parameters()] == ["layers.0.weight", "layers.0.bias"]
+
+
+def test_sizes_may_come_one_by_one():
+    assert tn.MLP(iter([4, 3, 2]), seed=0)(x).shape == (6, 2)
+
+
 def test_sequential_indexing_and_custom_layers():
     model = tn.Sequential(tn.Linear(4, 8, seed=0), tn.ReLU(), tn.Linear(8, 2, seed=1), tn.Sigmoid())
     assert len(model) == 4
@@ -153,6 +303,27 @@ BAD = [
     (lambda: tn.Dropout(1.0), ValueError, r"p must be in \[0, 1\), got 1.0"),
     (lambda: tn.MLP([4, 3, 2], dropout=-0.1), ValueError, r"p must be in \[0, 1\), got -0.1"),
     (lambda: tn.Module()(x), TypeError, r"Module has no forward\(x\)"),
+    (lambda: tn.Dropout("a"), TypeError, r"Dropout: p must be a number in \[0, 1\), got 'a'"),
+    (lambda: tn.Sequential([tn.Linear(4, 3), tn.ReLU()]), TypeError,
+     r"Sequential: the layers are its arguments, .*got a list of them: Sequential\(\*layers\)"),
+    (lambda: tn.Sequential(tn.Linear(4, 3), tn.ReLU), TypeError,
+     r"Sequential: layer 1 is the class ReLU, not a layer: write ReLU\(...\)"),
+    (lambda: tn.Sequential(tn.Linear(4, 3), 3), TypeError, r"Sequential: layer 1 is no layer nor function, got 3"),
+    (lambda: tn.LayerNorm(0), ValueError, "LayerNorm: features must be a positive integer, got 0"),
+    (lambda: tn.BatchNorm1d(2.5), ValueError, "BatchNorm1d: features must be a positive integer, got 2.5"),
+    (lambda: tn.LayerNorm(3, eps=-1), ValueError, "LayerNorm: eps must be a number from 0 up, got -1"),
+    (lambda: tn.BatchNorm1d(3, eps="a"), ValueError, "BatchNorm1d: eps must be a number from 0 up, got 'a'"),
+    (lambda: tn.BatchNorm1d(3, momentum=None), ValueError, r"BatchNorm1d: momentum must be a number in \[0, 1\], got None"),
+    (lambda: tn.BatchNorm1d(3, momentum=1.5), ValueError, r"BatchNorm1d: momentum must be a number in \[0, 1\], got 1.5"),
+    (lambda: tn.BatchNorm1d(3)(x[:, :1]), tn.ShapeError,
+     r"BatchNorm1d\(3\) expected input of shape \[batch, 3\], got \[6, 1\]"),
+    (lambda: tn.BatchNorm1d(1)(x), tn.ShapeError, r"BatchNorm1d\(1\) expected input of shape \[batch, 1\], got \[6, 4\]"),
+    (lambda: tn.BatchNorm1d(3).eval()(x[:, :1]), tn.ShapeError, r"\[batch, 3\], got \[6, 1\]"),
+    (lambda: tn.BatchNorm1d(4)(x[None]), tn.ShapeError, r"\[batch, 4\], got \[1, 6, 4\]"),
+    (lambda: tn.BatchNorm1d(4)(x[0]), tn.ShapeError, r"\[batch, 4\], got \[4\]"),
+    (lambda: tn.LayerNorm(3)(x[:, :1]), tn.ShapeError,
+     r"LayerNorm\(3\) expected input of shape \[..., 3\], got \[6, 1\]"),
+    (lambda: tn.Sequential(tn.Linear(4, 3), tn.LayerNorm(1))(x), tn.ShapeError, r"layers.1: LayerNorm\(1\) expected"),
 ]  # fmt: skip
 
 

@@ -278,9 +278,7 @@ def test_summary_counts_every_parameter_once():
     assert "inner=Linear(2 -> 16)" in repr(model)
 
 
-def test_a_tensor_or_a_dict_of_layers_in_a_module_is_pointed_out():
+def test_a_tensor_in_a_module_is_pointed_out():
     model = tn.Module()
     with pytest.warns(UserWarning, match="Module.w is a Tensor, which no optimizer will be given"):
         model.w = leaf([1.0])
-    with pytest.raises(TypeError, match="a dict of layers would not be found"):
-        model.layers = {"a": tn.Linear(1, 1)}

@@ -17,6 +17,7 @@ import tinynet as tn
 from tinynet import kernels, rules
 from tinynet.backend import to_device
 from tinynet.compositions import COMPOSED
+from tinynet.graph import ancestors
 from tinynet.messages import name_of
 from tinynet.rules import RULES
 from tinynet.samples import SAMPLES, some
@@ -100,6 +101,70 @@ def test_a_rule_that_reads_the_answer_alone_leaves_its_operand_writable(f):
     y = f(x)
     x.data[:] = -7.0
     assert np.array_equal(tn.gradients(y, x, np.ones(2)), slope)
+
+
+class Adding(np.ndarray):
+    """An array that notes whether elements are added to it one by one, which takes a hundred times as long."""
+
+    one_by_one = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **params):
+        Adding.one_by_one += method == "at"
+        return getattr(ufunc, method)(*(x.view(np.ndarray) if isinstance(x, Adding) else x for x in inputs), **params)
+
+
+@pytest.mark.parametrize(
+    ("index", "slow"),
+    [
+        (1, 0), (np.int64(-1), 0), (slice(None, None, -2), 0), ((..., 0), 0), ((None, slice(1, 3), None, 2), 0), ((), 0),
+        ([0, 0], 1), ((slice(None), [1, 1]), 1), (np.array([True, False, True]), 1), (True, 1), (False, 1), ((1, np.array(2)), 1),
+    ],
+)  # fmt: skip
+def test_the_gradient_of_a_slice_is_written_in_one_piece(index, slow):
+    whole, part = np.zeros((3, 4)), np.arange(12.0).reshape(3, 4)[index]
+    np.add.at(whole, index, part)
+    Adding.one_by_one = 0
+    put = kernels.put_back.__wrapped__(np.array(part).view(Adding), index, (3, 4))
+    assert Adding.one_by_one == slow
+    assert np.array_equal(put, whole)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.flip, np.fliplr, np.flipud, lambda x: np.flip(x, (0, -1)), lambda x: np.roll(x, 5), lambda x: np.roll(x, -1, 0),
+        lambda x: np.roll(x, (1, 2), 1), lambda x: np.roll(x, 3, (0, 1)), lambda x: np.roll(x, (1, -7), (0, 1)),
+        lambda x: np.roll(x, (1, 2)), lambda x: np.roll(x, (1, 2), (0, 0)),
+        lambda x: np.roll(x, 0), lambda x: np.roll(x, np.uint8(1), 0), lambda x: np.roll(x[:0], 1, 0), lambda x: np.flip(x[0, 0]), lambda x: np.roll(x[0, 0], 3), lambda x: np.roll(x, (), ())[0],
+        lambda x: np.flip(x, ()),
+    ],
+)  # fmt: skip
+def test_what_is_turned_round_is_made_of_slices(f):
+    x = tn.Tensor(some(3, 4), requires_grad=True)
+    y = f(x)
+    assert np.array_equal(y.data, f(x.data))
+    indices = [node.values[1] for node in ancestors(y.node) if node.function is kernels.getitem.__wrapped__]
+    assert indices
+    assert all(map(kernels.is_slice, indices))
+    assert tn.gradcheck(f, x.data, order=2)
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "text"),
+    [
+        (lambda x: np.flip(x, 2), np.exceptions.AxisError, "axis 2 is out of bounds"),
+        (lambda x: np.flip(x, (0, 0)), ValueError, "repeated axis"),
+        (lambda x: np.fliplr(x[0]), ValueError, "must be >= 2-d|axis 1 is out of bounds"),
+        (lambda x: np.flipud(x[0, 0]), ValueError, "must be >= 1-d|axis 0 is out of bounds"),
+        (lambda x: np.roll(x, 1, 2), np.exceptions.AxisError, "axis 2 is out of bounds"),
+        (lambda x: np.roll(x, (1, 2, 3), (0, 1)), ValueError, "broadcast"),
+        (lambda x: np.roll(x, [[1], [2]], (0, 1)), ValueError, "scalars or 1D"),
+    ],
+)
+def test_what_numpy_refuses_to_turn_round_is_refused(f, error, text):
+    for x in (np.ones((2, 3)), tn.Tensor(np.ones((2, 3)), requires_grad=True)):
+        with pytest.raises(error, match=text):
+            f(x)
 
 
 @pytest.mark.parametrize(("f", "shape"), [(np.diag, 3), (lambda x: x[kernels.minors(x)], (3, 3))], ids=["diag", "minors"])

@@ -111,7 +111,14 @@ def test_dtype_is_kept():
         (lambda: tn.jvp(np.sin, (1.0,), ()), ValueError, "1 primals and 0 tangents"),
         (lambda: tn.jvp(np.sin, ([1.0],), ([1.0, 2.0],)), tn.ShapeError, r"primal 0 has shape \(1,\), its tangent \(2,\)"),
         (lambda: tn.jvp(np.sin, 1.0, 1.0), TypeError, r"primals and tangents are tuples.*jvp\(f, \(x,\), \(v,\)\)"),
-        (lambda: tn.hvp(quartic, x0, np.ones(2)), tn.ShapeError, r"the tensor has shape \(3,\), the gradient \(2,\)"),
+        (lambda: tn.hvp(quartic, x0, np.ones(2)), tn.ShapeError, r"hvp: x has shape \(3,\), the vector v \(2,\)"),
+        (lambda: tn.grad(np.hypot, argnum=(0, 1))(3.0, 4.0), TypeError, r"position of one argument, got \(0, 1\): .*vjp"),
+        (lambda: tn.grad(np.sin, argnum=1)(1.0), IndexError, "argnum=1, but the function was called with 1 positional"),
+        (
+            lambda: tn.jacobian(np.sin, argnum=-2)(1.0),
+            IndexError,
+            "argnum=-2, but the function was called with 1 positional",
+        ),
     ],
 )
 def test_errors(f, error, text):
