@@ -7,6 +7,7 @@ rest: counters, latest logs, random generators. last.json and best.json say whic
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -185,15 +186,54 @@ def _drop_others(folder: Path, keep: set[str]) -> None:
 def load_checkpoint(run: str | Path, which: str | int = "best") -> dict[str, Any]:
     """A checkpoint of a run folder: {"model": state, "optimizer": state, "step", "epoch", "logs", "callbacks", ...}.
 
-    `which` is "best", "last", a step number, or a date such as "2026-11-21T14:30" (the latest one taken by then). Give the
-    states to model.load_state_dict and optimizer.load_state_dict, all of it to `restore`, or to fit(resume=...).
+    `which` is "best", "last", a step number, a date such as "2026-11-21T14:30" (the latest one taken by then), or "latest":
+    the one taken last that can be read, be it a regular one or the best, since a crash may have damaged others; why those
+    were passed over is in "passed_over". Give the states to model.load_state_dict and optimizer.load_state_dict, all of it
+    to `restore`, or to fit(resume=...). RecorderError if there is no such checkpoint, or it is damaged.
     """
     folder = Path(run) / "checkpoints"
+    if which == "latest":
+        return _latest(folder)
     path = folder / f"{_checkpoint_name(folder, str(which))}.safetensors"
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in folder.glob("*.safetensors"))) or "none"
+        there = ", ".join(path.stem for path in checkpoints(folder)) or "none"
         raise store.RecorderError(f"there is no checkpoint {which!r} in {str(folder)!r}; there are: {there}")
+    try:
+        return _read(path)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise store.RecorderError(f"the checkpoint {str(path)!r} is damaged: {what}") from None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in a folder, in the order in which they were taken."""
+    complete = (path for path in folder.glob("step-*.safetensors") if re.fullmatch(r"step-\d+", path.stem))
+    return sorted(complete, key=lambda path: (_when(path), path.stem))
+
+
+def _when(path: Path) -> float:
+    """The time at which a checkpoint was taken, in seconds since 1970."""
+    try:
+        return store.decode_number(store.read_json(path.with_suffix(".json"))["time"])
+    except (OSError, KeyError, TypeError, ValueError, OverflowError):
+        return path.stat().st_mtime
+
+
+def _latest(folder: Path) -> dict[str, Any]:
+    passed_over: list[str] = []
+    for path in reversed(checkpoints(folder)):
+        try:
+            return {**load_checkpoint(folder.parent, path.stem), "passed_over": passed_over}
+        except store.RecorderError as error:
+            passed_over.append(str(error))
+    raise store.RecorderError("; ".join([f"there is no checkpoint in {str(folder)!r} that can be read", *passed_over]))
+
+
+def _read(path: Path) -> dict[str, Any]:
     about = store.read_json(path.with_suffix(".json"))
+    for count in (about["step"], about["epoch"]):
+        if type(count) is not int:
+            raise TypeError(f"step and epoch should be whole numbers, got {count!r}")
     arrays = _arrays(path)
     model: dict[str, Any] = {}
     slots: dict[str, dict[str, Any]] = {}
@@ -268,9 +308,7 @@ def _checkpoint_name(folder: Path, which: str) -> str:
             moment = datetime.fromisoformat(which).timestamp()
         except ValueError:
             return Path(which).name  # never a path out of the folder
-        whole = [path.with_suffix(".json") for path in folder.glob("step-*.safetensors")]  # written after its .json
-        taken = {path: store.read_json(path).get("time", math.inf) for path in whole if path.is_file()}
-        which = max((p for p, t in taken.items() if t <= moment), default=Path(which), key=lambda p: taken.get(p, 0)).stem
+        which = next((path.stem for path in reversed(checkpoints(folder)) if _when(path) <= moment), which)
     return Path(which).name
 
 

@@ -35,6 +35,7 @@ MEASURED = (*SCALARS, "layer", "histogram")  # what a resumed training measures 
 REPLACED = (*MEASURED, "val_loss", "figure", "finding")  # what a resumed training makes obsolete
 TYPES = (("k", str), ("s", int), ("e", (int, float, str, type(None))), ("d", dict))  # what readers rely on in an event
 NONFINITE = ("nan", "inf", "-inf")
+DEEPEST = 100  # levels of a JSON file; what is recorded has ten or so
 BINARY = getattr(os, "O_BINARY", 0)  # Windows would write every line end as two bytes
 
 
@@ -209,7 +210,15 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RecorderError(f"{path} is not readable JSON: {error}") from None
     if not isinstance(value, dict):
         raise RecorderError(f"{path} should hold a JSON object, it holds a {type(value).__name__}")
+    if _deeper(value, DEEPEST):
+        raise RecorderError(f"{path} is nested more than {DEEPEST} levels deep: nothing that is recorded is")
     return value
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie in each other more than so many levels deep."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(part, levels - 1) for part in inside)
 
 
 def new_folder(root: Path, name: str) -> Path:

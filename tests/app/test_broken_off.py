@@ -130,6 +130,33 @@ def test_a_checkpoint_is_found_by_its_date(tmp_path):
         load_checkpoint(recorder.path, "2020-01-01")
 
 
+def test_the_latest_that_can_be_read(tmp_path):
+    """Regular or best, by the time at which they were taken; a number or a pointer that is damaged is an error."""
+    from monitor import store
+
+    _, recorder = train(tmp_path, OPTIMIZERS["momentum"], epochs=3)
+    folder = recorder.path / "checkpoints"
+    paths = sorted(folder.glob("*.safetensors"))
+    for i, path in enumerate(paths):
+        about = store.read_json(path.with_suffix(".json"))
+        store.write_json(path.with_suffix(".json"), {**about, "time": 100.0 - i})
+    steps = [int(path.stem.removeprefix("step-")) for path in paths]
+    found = load_checkpoint(recorder.path, "latest")
+    assert (found["step"], found["passed_over"]) == (steps[0], [])
+    paths[0].with_suffix(".json").write_text('{"step": 1.5, "epoch": 1, "time": 1000}')
+    found = load_checkpoint(recorder.path, "latest")
+    why = f"the checkpoint {str(paths[0])!r} is damaged: step and epoch should be whole numbers, got 1.5"
+    assert (found["step"], found["passed_over"]) == (steps[1], [why])
+    with pytest.raises(RecorderError, match=f"^{re.escape(why)}$"):
+        load_checkpoint(recorder.path, steps[0])
+    for path in paths:
+        path.write_bytes(b"")
+    with pytest.raises(
+        RecorderError, match=r"^there is no checkpoint in '.*checkpoints' that can be read; the checkpoint "
+    ):
+        load_checkpoint(recorder.path, "latest")
+
+
 # What does not fit --------------------------------------------------------------------------------------------------------
 
 ADAM = OPTIMIZERS["adam, scheduled"]

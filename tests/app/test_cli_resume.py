@@ -111,7 +111,7 @@ def test_it_goes_on_from_the_latest_checkpoint_that_can_be_read(tinynet, whole, 
     assert f"\ngoing on after step {step} (epoch {step // 3} is complete)\n" in told.stdout
     notes = told.stderr.splitlines()
     assert len(notes) == (how in TORN)
-    assert all(note.startswith(f"note: the checkpoint of step {BROKEN_OFF} is passed over: ") for note in notes)
+    assert all(note.startswith("note: passed over: ") and f"/step-{BROKEN_OFF:08}." in note for note in notes)
     assert bits(broken_off) == whole
     assert Run.open(broken_off).series("train/loss")[0].tolist() == list(range(0, LAST + 1, 3))
 
@@ -172,8 +172,9 @@ def test_a_checkpoint_that_is_not_there(tinynet, broken_off, which):
 
 def test_a_damaged_one_that_was_asked_for_is_no_other(tinynet, broken_off):
     damage(broken_off, "an empty description")
+    path = broken_off / "checkpoints" / f"step-{BROKEN_OFF:08}.safetensors"
     told = tinynet("train", "--resume", "latest", "--from", str(BROKEN_OFF), status=2).stderr
-    assert told == f"Error: the checkpoint {BROKEN_OFF} in '{broken_off}' is damaged: 'logs' is missing. {THERE}"
+    assert told == f"Error: the checkpoint '{path}' is damaged: 'step' is missing. {THERE}"
 
 
 def test_of_many_checkpoints_the_last_are_listed(tinynet, broken_off):

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -32,7 +32,6 @@ from tinynet.naming import lookup
 if TYPE_CHECKING:
     from monitor.doctor import Report
 
-DEEPEST = 100  # levels of a run.json; what is recorded has ten or so
 NARROWEST, WIDEST = 40, 100  # columns that the doctor's text may fill
 
 
@@ -93,7 +92,7 @@ def _opened(names: Sequence[str], root: str) -> tuple[dict[Path, Run], int]:
         older += among - len(folders)
         for folder in folders:
             try:
-                opened[folder] = _read(folder)
+                opened[folder] = Run.open(folder)
             except (OSError, ValueError, Mistake) as error:
                 if len(folders) == 1:
                     raise
@@ -101,20 +100,6 @@ def _opened(names: Sequence[str], root: str) -> tuple[dict[Path, Run], int]:
     if not opened:
         raise Mistake(f"none of the runs in {', '.join(map(repr, names))} can be read")
     return opened, older
-
-
-def _read(folder: Path) -> Run:
-    """The run in a folder; an error also if its run.json is nested so deeply that no page could be made of it."""
-    run = Run.open(folder)
-    if _deeper(run.meta, DEEPEST):
-        raise Mistake(f"{folder / 'run.json'} is nested more than {DEEPEST} levels deep: nothing that is recorded is")
-    return run
-
-
-def _deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects lie in each other more than so many levels deep."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels < 0 or any(_deeper(part, levels - 1) for part in inside)
 
 
 def _those(folders: Sequence[Path], older: int) -> str:
@@ -229,7 +214,7 @@ def export(run: str, to: str, out: str | None, root: str, as_json: bool) -> None
 
     lookup("format", to, exporters.FORMATS)
     folder = find_run(run, root)
-    written = exporters.export(_read(folder), to, out)
+    written = exporters.export(Run.open(folder), to, out)
     if as_json:
         print_json({"run": str(folder), "format": to, "written": os.fspath(written)})
     else:
