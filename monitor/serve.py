@@ -16,7 +16,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from monitor import store
 from monitor.page.content import Numbers, columns, page_content, script_json
@@ -63,7 +63,7 @@ def watch(run_or_root: str | os.PathLike, host: str = "127.0.0.1", port: int = 0
 # The runs -----------------------------------------------------------------------------------------------------------------
 
 
-class Tail:
+class Growing:
     """A run that grows: `read()` takes in what was added since the last time, and answers whether anything was."""
 
     def __init__(self, path: Path):
@@ -74,9 +74,7 @@ class Tail:
         self._start_over()
 
     def _start_over(self) -> None:
-        self._events: list[dict[str, Any]] = []
-        self._unreadable = 0
-        self._offset = 0
+        self._recorded = store.Tail()
         self._file: tuple[Any, ...] = ()  # which file it is, should another take its place
 
     def read(self) -> bool:
@@ -88,34 +86,23 @@ class Tail:
             self.gone = True
         else:
             if meta.get("schema") == store.SCHEMA:
-                self.run = Run(meta, self._events, self.path, self._unreadable)
-        seen = (self.gone, self.run and (self.run.status, len(self._events), self._unreadable, json.dumps(self.run.meta)))
-        changed, self._seen = seen != self._seen, seen
-        return changed
+                self.run = Run(meta, self._recorded.events, self.path, self._recorded.unreadable)
+        changed = self.run and (self.run.status, self._recorded.offset, json.dumps(self.run.meta))
+        seen = (self.gone, self._file, changed)
+        is_new, self._seen = seen != self._seen, seen
+        return is_new
 
     def _read_events(self, which: tuple[Any, ...]) -> None:
-        """The complete lines that are new; a line of which only a part is there is left for the next time."""
         path = self.path / "events.jsonl"
         if not path.is_file():
             return
         with path.open("rb") as file:
             about = os.fstat(file.fileno())
             which = (*which, about.st_dev, about.st_ino)  # numbers of files alone are given out again
-            if self._file != which or about.st_size < self._offset:
+            if self._file != which or about.st_size < self._recorded.offset:
                 self._start_over()
                 self._file = which
-            self._take(file)
-
-    def _take(self, file: BinaryIO) -> None:
-        file.seek(self._offset)
-        new = file.read()
-        new = new[: new.rfind(b"\n") + 1]
-        self._offset += len(new)
-        for line in filter(None, new.split(b"\n")):
-            try:
-                self._events.append(store.parse_event(line))
-            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-                self._unreadable += 1
+            self._recorded.take(file)
 
 
 class Watched:
@@ -124,7 +111,7 @@ class Watched:
     def __init__(self, path: Path):
         self.path = path
         self._lock = threading.Lock()
-        self._tails: dict[Path, Tail] = {}
+        self._tails: dict[Path, Growing] = {}
         self._page: tuple[list[Run], list[Numbers], dict[str, Any]] = ([], [], {})
         self._tag = ""
         self._after = 0.0  # not before then is anything drawn up again
@@ -140,7 +127,7 @@ class Watched:
 
     def _update(self) -> None:
         for path in self._paths():
-            self._tails.setdefault(path, Tail(path))
+            self._tails.setdefault(path, Growing(path))
         self._tails = dict(sorted(self._tails.items())[-MOST_RUNS:])
         changed = [tail.read() for tail in self._tails.values()]  # each one is read
         if any(changed) or not self._tag:

@@ -116,14 +116,14 @@ class Tail:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.unreadable = 0
-        self._offset = 0  # what of the file they are of
+        self.offset = 0  # how much of the file has been taken
 
     def take(self, file: BinaryIO, end: int | None = None) -> None:
         """Add what is new, up to so many bytes from the beginning."""
-        file.seek(self._offset)
-        new = file.read(-1 if end is None else end - self._offset)
+        file.seek(self.offset)
+        new = file.read(-1 if end is None else end - self.offset)
         new = new[: new.rfind(b"\n") + 1]
-        self._offset += len(new)
+        self.offset += len(new)
         events, bad = parse_lines(new)
         self.events += events
         self.unreadable += bad

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor import Recorder, RecorderError, serve
-from monitor.serve import Tail
+from monitor import Recorder, RecorderError, serve, store
+from monitor.serve import Growing
 
 ROOT = Path(__file__).parents[2]
 
@@ -252,12 +252,12 @@ def test_drawing_up_the_page_is_put_off_when_it_takes_long(tmp_path, monkeypatch
 
 def test_only_new_bytes_are_read(tmp_path, monkeypatch):
     recorder = recorded(tmp_path, steps=100)
-    tail = Tail(recorder.path)
+    tail = Growing(recorder.path)
     assert tail.read()
     assert not tail.read()
     offsets = []
-    take = Tail._take
-    monkeypatch.setattr(Tail, "_take", lambda self, file: (offsets.append(self._offset), take(self, file)))
+    take = store.Tail.take
+    monkeypatch.setattr(store.Tail, "take", lambda self, file: (offsets.append(self.offset), take(self, file)))
     size = (recorder.path / "events.jsonl").stat().st_size
     recorder.log(100, loss=1.0)
     assert tail.read()
@@ -267,7 +267,7 @@ def test_only_new_bytes_are_read(tmp_path, monkeypatch):
 
 def test_half_a_line_waits_for_its_other_half(tmp_path):
     recorder = recorded(tmp_path, steps=0)
-    tail = Tail(recorder.path)
+    tail = Growing(recorder.path)
     tail.read()
     line = b'{"v":1,"k":"step","s":7,"e":null,"t":0,"g":0,"d":{"loss":1}}\n'
     for i, part in enumerate((line[:20], line[20:-1], line[-1:])):
@@ -281,7 +281,7 @@ def test_lines_that_are_no_events_are_counted(tmp_path):
     recorder = recorded(tmp_path, steps=1)
     os.write(recorder._descriptor, b'nonsense\n[1]\n\n{"k":1}\n' + b"[" * 100_000 + b"\n")
     recorder.log(2, loss=1.0)
-    tail = Tail(recorder.path)
+    tail = Growing(recorder.path)
     tail.read()
     assert (tail.run.unreadable, len(tail.run.events)) == (4, 3)
 
@@ -302,7 +302,7 @@ def test_a_deleted_run_stays_and_another_in_its_place_starts_over(started, tmp_p
 
 def test_a_run_that_was_cut_short_starts_over(tmp_path):
     recorder = recorded(tmp_path)
-    tail = Tail(recorder.path)
+    tail = Growing(recorder.path)
     tail.read()
     os.truncate(recorder.path / "events.jsonl", 0)
     recorder.log(9, loss=1.0)
@@ -312,7 +312,7 @@ def test_a_run_that_was_cut_short_starts_over(tmp_path):
 
 def test_a_damaged_run_json_keeps_what_was_seen(tmp_path):
     recorder = recorded(tmp_path)
-    tail = Tail(recorder.path)
+    tail = Growing(recorder.path)
     tail.read()
     for content in (b"{", b"[]", b'{"schema": 99}'):
         (recorder.path / "run.json").write_bytes(content)
