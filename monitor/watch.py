@@ -79,11 +79,7 @@ class Watcher:
         owned = [[p for (_, p), owner in zip(self._parameters, owners, strict=True) if owner == n] for n, _ in self.layers]
         self._weights = [Weights(parameters) for parameters in owned]
         self._outputs = [Outputs(_bounds(module)) for _, module in self.layers]
-        self._seen: dict[
-            int, Outputs
-        ] = {}  # by the id of the module; one that is there twice has them under its first name
-        for (_, module), seen in zip(self.layers, self._outputs, strict=True):
-            self._seen.setdefault(id(module), seen)
+        self._of_module = {id(module): seen for (_, module), seen in zip(self.layers, self._outputs, strict=True)}
         self._step: int | None = None  # the step that is being watched
         self._gradients: list[Any] | None = None  # as they were before they were clipped
         self._undisturbed = Undisturbed(model)
@@ -121,18 +117,14 @@ class Watcher:
             weights.remember()
             seen.forget()
         if outputs:
-            self._unhook = [
-                _hook(module, seen.see)
-                for (_, module), seen in zip(self.layers, self._outputs, strict=True)
-                if self._seen[id(module)] is seen
-            ]
+            self._unhook = [_hook(module, self._of_module[id(module)].see) for _, module in self.layers]
 
     def see(self, answers: Iterable[tuple[Any, Any]]) -> None:
         """Take note of what the `layers` answered in this step, (module, output) for each, where hooks do not."""
         with np.errstate(all="ignore"):  # an overflow is what we are here to tell
             for module, output in answers if self._step is not None else ():
-                if id(module) in self._seen:
-                    self._seen[id(module)].see(output)
+                if id(module) in self._of_module:
+                    self._of_module[id(module)].see(output)
 
     def gradients(self) -> None:
         """If gradients are clipped: call it before that, so that rho is measured with the gradients of the loss."""

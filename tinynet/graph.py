@@ -145,9 +145,7 @@ class Node:
         held, stamps = [], []
         for k in reads:
             value, operand = values[k], operands[k]
-            array = (
-                value if isinstance(value, np.ndarray) else getattr(value, "value", None)
-            )  # of a traced array, the real one
+            array = value if isinstance(value, np.ndarray) else getattr(value, "value", None)  # (of a traced array)
             if not isinstance(array, np.ndarray):
                 continue
             owner = array.base
