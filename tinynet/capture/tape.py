@@ -62,9 +62,7 @@ class Tape:
         self.calls: list[Any] = self.steps  # where calls are added: here, or in the OptimizerStep that is open
         self.guards: list[tuple[str, bool]] | None = None
         self.arrays: dict[tuple, Traced] = {}  # the arrays that were there before, by place in memory
-        self.leaves: dict[
-            int, tuple[Any, Any, Any, bool]
-        ] = {}  # by id: (Tensor, its .data, .grad and requires_grad before)
+        self.leaves: dict[int, tuple] = {}  # by id: (Tensor, its .data, .grad and requires_grad before)
         self.regraded: set[int] = set()  # ids of the Tensors whose .grad the function has changed
         self.used: set[int] = set()  # ids of the Traced arrays that were there before, and were read or written
         self.modules: dict[int, tuple[Any, Any, list]] = {}  # by id: (module, its attributes, what they were)
