@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import sys
 from collections.abc import Iterator
@@ -73,19 +74,33 @@ def square_sum(array: Any) -> Any:
 
 
 class SideBySide:
-    """NumPy arrays as one, where they lie side by side in memory, as an optimizer lays out parameters; looked for once."""
+    """Arrays as one, where they are NumPy's and lie side by side in memory, as an optimizer lays out parameters."""
 
     def __init__(self) -> None:
-        self._arrays: list[Any] = []
+        self._held: list[Any] = []
         self._whole: list[Any] = []
+        self._shapes: list[tuple[int, ...]] = []
 
-    def of(self, arrays: list[Any]) -> list[Any]:
-        """[one flat array] over these, in their order, or the arrays themselves."""
-        if len(arrays) == len(self._arrays) and all(map(operator.is_, arrays, self._arrays)):
+    def of(self, values: list[Any], held: list[Any]) -> list[Any]:
+        """[one flat array] over the arrays in some tensors, in their order, or the array of each.
+
+        held: what the tensors hold. As long as these are the same objects, nothing is looked for.
+        """
+        if len(held) == len(self._held) and all(map(operator.is_, held, self._held)):
             return self._whole
+        arrays = [plain(value) for value in values]
         whole = _one_over(arrays) if len(arrays) > 1 else None
-        self._arrays, self._whole = ([], []) if whole is None else (arrays, [whole])
-        return arrays if whole is None else self._whole
+        if whole is None:
+            self._held, self._whole = [], []
+            return arrays
+        self._held, self._whole, self._shapes = held, [whole], [array.shape for array in arrays]
+        return self._whole
+
+    def apart(self, array: Any) -> list[Any]:
+        """One that is laid out like the last that was over several, as several."""
+        ends = np.cumsum([math.prod(shape) for shape in self._shapes])
+        parts = zip(np.split(array, ends[:-1]), self._shapes, strict=True)
+        return [part.reshape(shape) for part, shape in parts]
 
 
 def _one_over(arrays: list[Any]) -> np.ndarray | None:

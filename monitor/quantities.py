@@ -28,10 +28,8 @@ class Weights:
 
     def __init__(self, parameters: list[Any]):
         self.parameters = parameters
-        self.gradients: list[Any] = []  # of each parameter; None where there is none
         self._weights, self._slopes = SideBySide(), SideBySide()
-        self._arrays: list[Any] = []  # of each parameter, before the step
-        self._before: list[Any] = []  # copies; the same in every step
+        self._before: list[Any] = []  # copies; the same arrays in every step
         self._now: list[Any] = []
         self._moved: list[Any] = []  # w before - w after, in the place of the copies; None if the shape has changed
         self._known: list[Any] = []  # the gradients that are there
@@ -41,24 +39,29 @@ class Weights:
         """To be called before the step. The squares are summed at once, while the copies are in the processor's cache."""
         if not self.parameters:
             return
-        self._arrays = [plain(parameter) for parameter in self.parameters]
-        whole = self._weights.of(self._arrays)
-        before = self._before if len(self._before) == len(whole) else [None] * len(whole)
-        self._before = [copied(array, copy) for array, copy in zip(whole, before, strict=True)]
+        arrays = self._arrays()
+        before = self._before if len(self._before) == len(arrays) else [None] * len(arrays)
+        self._before = [copied(array, copy) for array, copy in zip(arrays, before, strict=True)]
         self._sums = [square_sum(copy) for copy in self._before]
+
+    def _arrays(self) -> list[Any]:
+        return self._weights.of(self.parameters, [getattr(parameter, "data", None) for parameter in self.parameters])
 
     def numbers(self) -> list[Any]:
         """Sums of squares: of the parameters before the step, and of the gradients and updates that are there."""
         if not self.parameters:
             return []
-        arrays = [plain(parameter) for parameter in self.parameters]
-        self._now = self._weights.of(arrays)
-        if len(self._now) != len(self._before):  # it was in this step that they were laid out
-            self._now, self._before = arrays, self._of_each(self._before)
+        self._now = self._arrays()
+        if len(self._now) != len(self._before):  # it was in this step that they were laid out, or are no more
+            self._now, self._before = list(map(plain, self.parameters)), self._of_each(self._before)
         self._moved = [_moved(copy, now) for copy, now in zip(self._before, self._now, strict=True)]
-        self.gradients = [plain(parameter.grad) for parameter in self.parameters]
-        self._known = self._slopes.of([gradient for gradient in self.gradients if gradient is not None])
+        known = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        self._known = self._slopes.of(known, known)
         return self._sums + [square_sum(array) for array in (*self._known, *self._moved) if array is not None]
+
+    def gradients(self) -> list[Any]:
+        """That of each parameter; None where there is none."""
+        return [plain(parameter.grad) for parameter in self.parameters]
 
     def updates(self) -> list[Any]:
         """Minus the update of each parameter."""
@@ -68,15 +71,11 @@ class Weights:
         """The array of each parameter, if these are not that already."""
         if len(arrays) == len(self.parameters):
             return arrays
-        if arrays[0] is None:
-            return [None] * len(self.parameters)
-        ends = np.cumsum([array.size for array in self._arrays])
-        parts = np.split(arrays[0], ends[:-1])
-        return [part.reshape(array.shape) for part, array in zip(parts, self._arrays, strict=True)]
+        return [None] * len(self.parameters) if arrays[0] is None else self._weights.apart(arrays[0])
 
     def forget(self) -> None:
         """The step has ended: hold no array of it but the copies, which the next one is put into."""
-        self.gradients, self._arrays, self._moved, self._known, self._now = [], [], [], [], []
+        self._now = self._moved = self._known = []
 
     def norms(self, numbers: Iterator[float]) -> list[float | None]:
         """||g||, ||w|| and ||w after - w|| / ||w|| from what `numbers` gave, now on the host."""
@@ -103,7 +102,8 @@ class Outputs:
         """A new step begins."""
         self.sizes: list[int] = []
         self._numbers: list[Any] = []  # of each pass: mean, sum of squared deviations, and for a bounded layer how many
-        self._alive: Any = None  # for every unit, whether it was not zero on some row
+        self._units = 0
+        self._alive: Any = None  # for every unit, whether it was not zero on some row; True if all of them are
 
     def see(self, output: Any) -> None:
         """Take note of the output of one forward pass."""
@@ -119,12 +119,14 @@ class Outputs:
         if self.bounds is not None:
             self._numbers.append(((x <= self.bounds[0] + MARGIN) | (x >= self.bounds[1] - MARGIN)).sum())
         alive = _alive(x, sums)
-        if self._alive is not None and self._alive.shape == alive.shape:
-            alive = alive | self._alive
-        self._alive = alive
+        if self._units == math.prod(sums.shape) and alive is not True:
+            alive = self._alive is True or alive | self._alive
+        self._units, self._alive = math.prod(sums.shape), alive
 
     def numbers(self) -> list[Any]:
-        return [*self._numbers, _count(self._alive)] if self.sizes else []
+        if self._alive is None or self._alive is True:
+            return self._numbers
+        return [*self._numbers, _count(self._alive)]
 
     def statistics(self, numbers: Iterator[float]) -> list[float | None]:
         """act_mean, act_std, dead and saturated, from what `numbers` gave, now on the host.
@@ -142,8 +144,7 @@ class Outputs:
             deviations += spread + (here - mean) ** 2 * total * size / (total + size)
             mean += (here - mean) * size / (total + size)
             total += size
-        units = math.prod(self._alive.shape)
-        dead = (units - next(numbers)) / units
+        dead = 0.0 if self._alive is True else (self._units - next(numbers)) / self._units
         std = math.sqrt(deviations / total) if deviations >= 0 else math.nan
         return [mean, std, dead, saturated / total if self.bounds is not None else None]
 
@@ -156,9 +157,9 @@ def _by_unit(x: Any) -> Any:
 
 
 def _alive(x: Any, sums: Any) -> Any:
-    """For every unit of an output, whether it is not zero on some row; its sum says so at once, unless that is zero."""
+    """For every unit of an output, whether it is not zero on some row; True if all are, which sums may tell at once."""
     if type(x) is np.ndarray and np.count_nonzero(sums) == sums.size:  # on a device, to know that would be to wait for it
-        return sums != 0
+        return True
     return x.any(0) if len(x.shape) == 2 else x.any(2).any(0)
 
 

@@ -78,8 +78,9 @@ class Watcher:
         self._names = [name or type(module).__name__ for name, module in self.layers]
         owned = [[p for (_, p), owner in zip(self._parameters, owners, strict=True) if owner == n] for n, _ in self.layers]
         self._weights = [Weights(parameters) for parameters in owned]
-        self._outputs = [Outputs(_bounds(module)) for _, module in self.layers]
-        self._of_module = {id(module): seen for (_, module), seen in zip(self.layers, self._outputs, strict=True)}
+        outputs = [Outputs(_bounds(module)) for _, module in self.layers]
+        self._watched = list(zip(self._weights, outputs, strict=True))  # of each layer
+        self._of_module = {id(module): seen for (_, module), seen in zip(self.layers, outputs, strict=True)}
         self._step: int | None = None  # the step that is being watched
         self._gradients: list[Any] | None = None  # as they were before they were clipped
         self._undisturbed = Undisturbed(model)
@@ -113,7 +114,7 @@ class Watcher:
             return
         self._step = step
         self._chance = self._undisturbed.chance() if self.wants_rho(step) else None
-        for weights, seen in zip(self._weights, self._outputs, strict=True):
+        for weights, seen in self._watched:
             weights.remember()
             seen.forget()
         if outputs:
@@ -129,11 +130,8 @@ class Watcher:
     def gradients(self) -> None:
         """If gradients are clipped: call it before that, so that rho is measured with the gradients of the loss."""
         if self._chance is not None:
-            self._gradients = [
-                None if (gradient := plain(p.grad)) is None else copied(gradient, None)
-                for weights in self._weights
-                for p in weights.parameters
-            ]
+            gradients = [gradient for weights in self._weights for gradient in weights.gradients()]
+            self._gradients = [None if gradient is None else copied(gradient, None) for gradient in gradients]
 
     def end(self, step: int, loss: Any = None, again: Callable[[], Any] | None = None) -> None:
         """Call after the update, while the gradients are still there.
@@ -186,11 +184,10 @@ class Watcher:
 
     def _measure(self, loss: Any, after: Any) -> tuple[dict[str, list], float | None, float | None]:
         """The data of the layer event, the norm of all gradients, and rho."""
-        watched = list(zip(self._weights, self._outputs, strict=True))
-        wanted = [number for weights, seen in watched for number in (*weights.numbers(), *seen.numbers())]
+        wanted = [number for weights, seen in self._watched for number in (*weights.numbers(), *seen.numbers())]
         of_rho = [] if loss is None or after is None else self._parts_of_rho(loss, after)
         numbers = numbers_on_host(wanted + of_rho)
-        rows = [(*weights.norms(numbers), *seen.statistics(numbers)) for weights, seen in watched]
+        rows = [(*weights.norms(numbers), *seen.statistics(numbers)) for weights, seen in self._watched]
         columns = dict(zip(QUANTITIES, map(list, zip(*rows, strict=True)), strict=True))
         norms = [norm for norm in columns["grad_norm"] if norm is not None]
         rho = rho_of(*numbers) if of_rho else None
@@ -199,7 +196,7 @@ class Watcher:
     def _parts_of_rho(self, loss: Any, after: Any) -> list[Any]:
         """Both losses, and for each parameter gradient times update; nothing if one of them is not what it was."""
         parts = [one_number("loss", loss), one_number("again()", after)]
-        gradients = self._gradients or [gradient for weights in self._weights for gradient in weights.gradients]
+        gradients = self._gradients or [gradient for weights in self._weights for gradient in weights.gradients()]
         updates = [update for weights in self._weights for update in weights.updates()]
         for gradient, update in zip(gradients, updates, strict=True):
             if gradient is not None:

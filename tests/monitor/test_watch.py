@@ -527,15 +527,15 @@ def test_arrays_side_by_side_are_one():
     memory = np.arange(12.0, dtype=np.float32)
     a, b, c = memory[1:7].reshape(2, 3), memory[7:9], memory[9:]
     joined = SideBySide()
-    (whole,) = joined.of([a, b, c])
+    (whole,) = joined.of([a, b, c], [a, b, c])
     assert whole.tolist() == list(range(1, 12))
     assert np.shares_memory(whole, memory)
-    assert joined.of([a, b, c])[0] is whole  # looked for once
+    assert joined.of([a, b, c], [a, b, c])[0] is whole  # looked for once
     apart = [
         [b, a],
         [a, c],
         [a, b.copy()],
-        [a, memory[7:9].view(np.int32)],
+        [a, memory[7:9].view(np.float64)],
         [a.T, b],
         [a],
         [],
@@ -544,9 +544,10 @@ def test_arrays_side_by_side_are_one():
         [np.float32(1), np.float32(2)],
     ]
     for arrays in apart:
-        assert list(map(id, joined.of(arrays))) == list(map(id, arrays))
-    assert joined.of([a, b])[0].tolist() == list(range(1, 9))
-    assert joined.of([b, a])[0] is b  # others than last time
+        assert list(map(id, joined.of(arrays, arrays))) == list(map(id, arrays))
+    assert joined.of([a, b], [a, b])[0].tolist() == list(range(1, 9))
+    assert joined.of([b, a], [b, a])[0] is b  # others than last time
+    assert [part.tolist() for part in joined.apart(np.arange(8))] == [[[0, 1, 2], [3, 4, 5]], [6, 7]]
 
 
 @pytest.mark.parametrize("laid_out", ["before", "in the step", "again", "no more"])
