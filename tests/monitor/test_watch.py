@@ -143,6 +143,27 @@ def test_a_unit_is_dead_if_it_is_zero_on_all_rows(shape, zero, dead):
         assert column(watched(model, lambda model=model: model[1](None)), "dead")["layers.1"] == dead
 
 
+@pytest.mark.parametrize(
+    ("zeros", "dead"),
+    [([[0], [0]], 1 / 3), ([[0], [1]], 0), ([[0, 1], [1, 2]], 1 / 3), ([[], [0]], 0), ([[0], []], 0), ([[0], [], [0]], 0)],
+)
+def test_a_unit_is_dead_if_it_is_zero_in_all_passes(zeros, dead):
+    """zeros: of each pass, the units that are zero in it."""
+
+    class Given(Module):
+        def forward(self, x):
+            return tn.Tensor(x)
+
+    def step():
+        for units in zeros:
+            answer = np.ones((2, 3), np.float32)
+            answer[:, units] = 0
+            model[1](answer)
+
+    model = Sequential(Linear(1, 1), Given())
+    assert column(watched(model, step), "dead")["layers.1"] == dead
+
+
 def test_numbers_too_large_or_small_for_a_sum_of_squares_in_float32():
     class Flat:
         def __init__(self, **pairs):
