@@ -29,6 +29,14 @@ from monitor import store
 from monitor.metrics import direction
 
 
+def check_whole(name: str, value: Any, least: int, unit: str = "epochs") -> None:
+    """Raise unless it is a whole number of epochs, say, and no fewer than the least."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number of {unit}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
 class Callback:
     """Base of all callbacks: override the hooks you need."""
 
@@ -101,8 +109,7 @@ class EarlyStopping(Callback):
         mode: str = "auto",
         restore_best: bool = True,
     ):
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch, got {patience}")
+        check_whole("patience", patience, 1)
         self.monitor, self.min_delta, self.mode = monitor, min_delta, mode
         self.patience = patience
         self.restore_best = restore_best
@@ -157,9 +164,10 @@ class ReduceOnPlateau(Callback):
     ):
         if not 0 < factor < 1:
             raise ValueError(f"ReduceOnPlateau: factor must lie between 0 and 1, got {factor}")
-        for name, value, least in (("patience", patience, 1), ("cooldown", cooldown, 0), ("min_lr", min_lr, 0)):
-            if not value >= least:
-                raise ValueError(f"ReduceOnPlateau: {name} must be at least {least}, got {value}")
+        check_whole("ReduceOnPlateau: patience", patience, 1)
+        check_whole("ReduceOnPlateau: cooldown", cooldown, 0)
+        if not min_lr >= 0:
+            raise ValueError(f"ReduceOnPlateau: min_lr must not be negative, got {min_lr}")
         self.monitor, self.min_delta, self.mode = monitor, min_delta, mode
         self.factor, self.patience, self.cooldown, self.min_lr = factor, patience, cooldown, min_lr
         self.best = Best(monitor, mode, min_delta)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from monitor import store
-from monitor.callbacks import Best, Callback
+from monitor.callbacks import Best, Callback, check_whole
 
 
 class Checkpoint(Callback):
@@ -31,9 +31,8 @@ class Checkpoint(Callback):
     ends_first = True  # before EarlyStopping puts the best parameters back
 
     def __init__(self, every: int = 10, best: str | None = "val/loss", mode: str = "auto", keep: int = 1):
-        for name, value in (("every", every), ("keep", keep)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1{' epoch' * (name == 'every')}, got {value}")
+        check_whole("every", every, 1)
+        check_whole("keep", keep, 1, "checkpoints")
         self.every, self.keep = every, keep
         self.best = Best(best, mode) if best else None
         self._monitor, self._mode = best, mode

@@ -54,6 +54,8 @@ class Recorder:
         config: Mapping | None = None,
         sinks: Iterable[Any] = (),
     ):
+        if config is not None and not isinstance(config, Mapping):
+            raise TypeError(f"Recorder: config must be a dict of settings by name, got {config!r}")
         started = time.time()
         facts = _of_this_process(started)
         status = {key: facts.pop(key) for key in ("status", "started", "ended")}

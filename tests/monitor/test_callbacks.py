@@ -196,15 +196,23 @@ def test_an_unknown_metric_is_an_error_that_says_what_there_is(in_memory):
 
 def test_arguments_are_checked():
     for arguments, text in [
-        ({"patience": 0}, "patience must be at least 1 epoch, got 0"),
+        ({"patience": 0}, "^patience must be at least 1, got 0$"),
         ({"mode": "up"}, "mode must be 'auto', 'min' or 'max', got 'up'"),
         ({"min_delta": -1}, "min_delta must not be negative, got -1"),
         ({"min_delta": math.nan}, "min_delta must not be negative, got nan"),
     ]:
         with pytest.raises(ValueError, match=text):
             EarlyStopping(**arguments)
-    with pytest.raises(ValueError, match="every must be at least 1 epoch, got 0"):
+    with pytest.raises(ValueError, match=r"^every must be at least 1, got 0$"):
         Checkpoint(every=0)
+    for make, text in [
+        (lambda: EarlyStopping(patience=1.5), r"^patience must be a whole number of epochs, got 1\.5$"),
+        (lambda: ReduceOnPlateau(cooldown=True), r"^ReduceOnPlateau: cooldown must be a whole number of epochs, got True$"),
+        (lambda: Checkpoint(every=2.5), r"^every must be a whole number of epochs, got 2\.5$"),
+        (lambda: Checkpoint(keep="2"), r"^keep must be a whole number of checkpoints, got '2'$"),
+    ]:
+        with pytest.raises(TypeError, match=text):
+            make()
 
 
 def test_best_keeps_value_and_epoch():

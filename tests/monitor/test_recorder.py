@@ -679,3 +679,8 @@ def test_a_run_deleted_while_it_is_recorded_is_noticed_at_the_next_evaluation(tm
     recorder.log(a=1)  # to look every time would take longer than to record
     with pytest.raises(RecorderError, match=r"^the run was deleted while it was being recorded: '.*-run'$"):
         recorder.event("eval", 1, {"a": 1})
+
+
+def test_config_is_a_dict():
+    with pytest.raises(TypeError, match=r"^Recorder: config must be a dict of settings by name, got \[1\]$"):
+        Recorder(None, config=[1])
