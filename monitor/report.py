@@ -54,7 +54,7 @@ def page_html(runs: Sequence[Run], numbers: Sequence[Numbers], content: dict[str
         "policy": policy(live),
         "title": escape(content["title"], 100),
         "style": style,
-        "still": still(runs, numbers),
+        "still": still(runs, numbers, [run["findings"] for run in content["runs"]]),
         "content": script_json(content),
         "script": script,
     }

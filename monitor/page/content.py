@@ -19,7 +19,8 @@ import numpy as np
 from monitor import store
 from monitor.histograms import LIMITS
 from monitor.metrics import direction
-from monitor.page.packing import Kept, Pack, fair_share, thin
+from monitor.page.packing import LINE, Kept, Pack, digits_of_shades, fair_share, thin
+from monitor.page.scales import line_ends
 from monitor.run import Run
 
 POINTS = 100_000  # of all series of a page together: half a megabyte
@@ -27,6 +28,7 @@ FEW = 20_000  # a page with no more points than that has every digit of them
 LEAST = 100  # points that a series has in any case
 SERIES, LAYERS, HISTOGRAMS, REMARKS = 200, 200, 60, 500  # of one run
 LAYER_STEPS, HISTOGRAM_STEPS, EPOCHS = 250, 60, 500
+LAYER_NUMBERS, LEAST_LAYER_STEPS = 60_000, 100  # of all layers of a page together; of each in any case
 PICTURE, PICTURES = 3_000_000, 8_000_000  # bytes of one picture, and of all on a page
 PNG = b"\x89PNG\r\n\x1a\n"
 Numbers = dict[str, tuple[np.ndarray, np.ndarray]]  # (steps, values) of every series of a run
@@ -45,12 +47,13 @@ def page_content(
     sizes = [len(steps) for series in numbers for steps, _ in series.values()]
     share = max(LEAST, fair_share(sizes, POINTS))
     pack = Pack(rounded=sum(sizes) > FEW)
+    most_columns = _layer_columns(runs)
     room = [PICTURES]
     shown = [
         {
             "id": identity,
             "name": label,
-            **_run(run, series, share, pack),
+            **_run(run, series, share, most_columns, pack),
             **_remarks(run, own),
             "figures": _figures(run, room),
         }
@@ -186,7 +189,7 @@ def _sorted(series: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
     return steps[order], values[order]
 
 
-def _run(run: Run, series: Numbers, share: int, pack: Pack) -> dict[str, Any]:
+def _run(run: Run, series: Numbers, share: int, most_columns: int, pack: Pack) -> dict[str, Any]:
     """What is known of a run, and its numbers."""
     meta, events = run.meta, run.events
     shown = dict(list(series.items())[:SERIES])
@@ -203,7 +206,7 @@ def _run(run: Run, series: Numbers, share: int, pack: Pack) -> dict[str, Any]:
         "test": [[name, value] for name, value in scores_on_test(run).items()],
         "best": [best for name, points in series.items() if (best := _best(name, *points))][:4],
         "epochs": _epochs(run, pack),
-        "layers": _layers(run, pack),
+        "layers": _layers(run, most_columns, pack),
         "histograms": _histograms(run, pack),
         "confusion": _confusion(run),
     }
@@ -221,10 +224,12 @@ def _series(steps: np.ndarray, values: np.ndarray, share: int, pack: Pack) -> di
         "gaps": int(np.sum(~np.isfinite(values))),
         "x": pack.add(kept.steps, whole=True),
         "y": pack.add(kept.values),
+        "ends": pack.add(line_ends(steps, kept.steps), whole=True),
     }
     if kept.columns is not None:
         x, y, n = kept.columns
-        about["means"] = [pack.add(np.round(x), whole=True), pack.add(y), pack.add(n, whole=True)]
+        ends = pack.add(line_ends(steps, x), whole=True)
+        about["means"] = [pack.add(np.round(x), whole=True), pack.add(y, digits=LINE), pack.add(n, whole=True), ends]
     return about
 
 
@@ -258,7 +263,14 @@ def _spread(n: int, most: int) -> list[int]:
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int)).tolist() if n else []
 
 
-def _layers(run: Run, pack: Pack) -> dict[str, Any]:
+def _layer_columns(runs: Sequence[Run]) -> int:
+    """How many columns each matrix of layers may have, so that those of many runs do not fill the page."""
+    last = [event["d"] for run in runs for event in run.select("layer")[-1:]]
+    rows = sum(len(data["names"]) * (len(data) - 1) for data in last if isinstance(data.get("names"), list))
+    return min(LAYER_STEPS, max(LEAST_LAYER_STEPS, LAYER_NUMBERS // max(rows, 1)))
+
+
+def _layers(run: Run, most_columns: int, pack: Pack) -> dict[str, Any]:
     """Each recorded quantity as a matrix [columns, layers]; a column is the mean over neighbouring recorded steps."""
     shown: dict[str, Any] = {}
     quantities = dict.fromkeys(key for event in run.select("layer") for key in event["d"] if key != "names")
@@ -267,13 +279,14 @@ def _layers(run: Run, pack: Pack) -> dict[str, Any]:
             steps, names, matrix = run.layers(quantity)
             applies = np.flatnonzero(~np.isnan(matrix).all(axis=0))[:LAYERS]  # a ReLU has no gradient of its own
             if len(applies) and abs(steps).max() < 2**53:
-                columns = np.linspace(0, len(steps), min(len(steps), LAYER_STEPS), endpoint=False).astype(int)
+                shades = matrix[:, applies]
+                columns = np.linspace(0, len(steps), min(len(steps), most_columns), endpoint=False).astype(int)
                 shown[clip(quantity, 60)] = {
                     "names": [clip(names[i], 80) for i in applies],
                     "total": len(steps),
                     "steps": pack.add(steps[columns], whole=True),
                     "last": int(steps[-1]),
-                    "values": pack.add(_column_means(matrix[:, applies], columns)),
+                    "values": pack.add(_column_means(shades, columns), digits=digits_of_shades(shades)),
                 }
     return shown
 

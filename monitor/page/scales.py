@@ -1,9 +1,14 @@
-"""Axes of the still picture, as js/charts.js and js/scales.js have them: which range is worth seeing, round ticks."""
+"""What pictures agree on: which points a line joins, which range of an axis is worth seeing, round ticks.
+
+Axes are those of the still picture, as js/charts.js and js/scales.js have them. Where a line ends is said here alone:
+for the page, the still picture and pictures/curves.py.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +17,43 @@ WIDE = 30.0  # a loss that falls by more than this factor is drawn on a logarith
 WIDE_OTHERS = 1000.0  # any other quantity, since nobody can ask a still picture for one
 FAR, FAR_DECADES = 20.0, 3.0  # how many times the usual range a run may go beyond it
 BOUNDS = {"rho": (-1.5, 1.5), "r2_score": (-1.0, math.inf)}  # of what is worth seeing: reasons are in js/charts.js
+
+
+FAR_APART = 10.0  # how many times their usual distance two neighbours may lie apart if a line is to join them
+
+
+def line_ends(steps: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
+    """After which of its points a line ends: a straight line over a long gap would pass for measurements.
+
+    A gap is long if it is ten times as long as usual in the series; a quarter of its distances are shorter than usual.
+    `drawn`: if only some points are drawn, or means of neighbours, where these are; the answer counts them.
+
+    >>> line_ends(np.array([1, 2, 3, 4, 50, 60])).tolist(), line_ends(np.arange(9)).tolist()
+    ([3], [])
+    """
+    with np.errstate(invalid="ignore"):
+        distances = np.diff(steps)
+        if len(distances) < 3:  # too few to say what is usual
+            return np.zeros(0, int)
+        long = distances > FAR_APART * np.quantile(distances, 0.25, method="lower")
+    at = steps if drawn is None else drawn
+    begin, end = steps[:-1][long], steps[1:][long]
+    return np.flatnonzero(np.searchsorted(begin, at[1:]) > np.searchsorted(end, at[:-1], "right"))
+
+
+def interrupted(ends: np.ndarray, *lines: Any) -> list[np.ndarray]:
+    """Lines [..., points] with a nan after each of the points at which they end."""
+    return [np.insert(np.asarray(line, float), ends + 1, np.nan, axis=-1) for line in lines]
+
+
+def lone(values: np.ndarray) -> np.ndarray:
+    """The points that no line joins to another, and that would not be seen without a dot.
+
+    >>> lone(np.array([1.0, np.nan, 2.0, 3.0, np.nan, 4.0])).tolist()
+    [0, 5]
+    """
+    there = np.concatenate([[False], np.isfinite(values), [False]])
+    return np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:])
 
 
 def axis(metric: str, runs: Sequence[np.ndarray]) -> tuple[float, float, bool]:

@@ -1,4 +1,4 @@
-"""The page without scripts: the runs as a table and the learning curves as SVG pictures, written here.
+"""The page without scripts: the runs as a table, what was found, the learning curves as SVG pictures, written here.
 
 It is what a mail program or a browser with scripts off shows. Every text goes through `escape`. Axes are as in the drawn
 page (scales.py): what lies beyond them, and what is no number, is marked at their edge and said above it.
@@ -14,13 +14,15 @@ import numpy as np
 
 from monitor.page.content import Numbers, labels, metrics, place, scores_on_test
 from monitor.page.packing import thin
-from monitor.page.scales import HUGE, axis, number, texts, ticks
+from monitor.page.scales import HUGE, axis, interrupted, line_ends, lone, number, texts, ticks
 from monitor.run import Run
 
 WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM = 320, 180, 52, 314, 8, 146  # of a panel, and of its axes, in pixels
-MOST, POINTS, COLOURS = 9, 150, 10  # panels, points of a line, colours of page.css
+MOST, COLOURS = 9, 10  # panels, colours of page.css
+POINTS, TOGETHER, LEAST = 150, 800, 80  # points: of a line, of those of a panel together, of a line in any case
 FEW = 25  # points, each of which gets a dot
-APART = 12  # pixels between two marks of a line
+APART, LETTER = 12, 6.5  # pixels: between two marks of a line; of a digit across
+SEVERITIES = ("critical", "error", "warning", "info")
 PARTS = {"train": "training", "val": "validation", "test": "test", "running": "running mean"}
 
 
@@ -31,7 +33,7 @@ class Trace(NamedTuple):
     part: str
     kind: str  # class: its colour
     values: np.ndarray
-    lines: list[tuple[str, np.ndarray, np.ndarray]]  # class, steps, values
+    lines: list[tuple[str, np.ndarray, np.ndarray, np.ndarray]]  # class, steps, values, after which points it ends
 
 
 class Frame(NamedTuple):
@@ -52,14 +54,20 @@ class Frame(NamedTuple):
         return BOTTOM - np.clip(share, -1000, 1000) * (BOTTOM - TOP)
 
 
-def still(runs: Sequence[Run], numbers: Sequence[Numbers]) -> str:
-    """HTML of the table and the pictures; `numbers` are the `columns` of the runs (content.py)."""
-    names = metrics(name for series in numbers for name in series)[:MOST]
-    shown = {metric: _traces(numbers, metric) for metric in names}
-    panels = "".join(_panel(metric, traces) for metric, traces in shown.items())
+def still(runs: Sequence[Run], numbers: Sequence[Numbers], findings: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """HTML of the table, the findings and the pictures; `numbers` are the `columns` of the runs, `findings` those of each
+    run, both as content.py has them.
+    """
+    names = metrics(name for series in numbers for name in series)
+    shown = {metric: _traces(numbers, metric) for metric in names[:MOST]}
+    more = f'<p class="muted">Not drawn: {len(names) - MOST:,} more</p>' if len(names) > MOST else ""
+    ends = [float(steps[end]) for series in numbers for steps, _ in series.values() for end in (0, -1)]
+    x = (min(ends, default=0.0), max(ends, default=1.0))  # the same for all panels
+    panels = "".join(_panel(metric, traces, x) for metric, traces in shown.items())
     return (
         f'<div class="scroll"><table>{_table(runs, numbers)}</table></div>\n'
-        f'<p class="legend">{_legend(shown.values(), len(numbers))}</p>\n<div class="stills">{panels}</div>'
+        f"{_found(labels(runs), findings)}"
+        f'<p class="legend">{_legend(shown.values(), len(numbers))}</p>\n<div class="stills">{panels}</div>{more}'
     )
 
 
@@ -107,33 +115,66 @@ def _legend(panels: Any, runs: int) -> str:
     return "".join(drawn)
 
 
+def _found(names: Sequence[str], findings: Sequence[Sequence[dict[str, Any]]]) -> str:
+    """What was detected, the gravest first, and the other checks folded: what js/tables.js shows."""
+    every = [(name if len(names) > 1 else "", found) for name, own in zip(names, findings, strict=True) for found in own]
+    rank = {severity: i for i, severity in enumerate(SEVERITIES)}
+    detected = [(name, found) for name, found in every if found["verdict"] == "detected"]
+    detected.sort(key=lambda item: rank.get(item[1]["severity"], rank["warning"]))
+    rest = [found for _, found in every if found["verdict"] != "detected"]
+    parts = [_finding(name, found) for name, found in detected] or ['<p class="muted">Nothing was detected.</p>']
+    if rest:
+        parts.append(f"<details><summary>{len(rest)} other checks</summary>{''.join(map(_check, rest))}</details>")
+    return f'<section class="card"><h2>Findings</h2><div>{"".join(parts)}</div></section>\n' if every else ""
+
+
+def _finding(run: str, found: dict[str, Any]) -> str:
+    severity = found["severity"] if found["severity"] in SEVERITIES else ""
+    first, last = found["steps"] or (0, 0)
+    where = [f"steps {first:,} to {last:,}" if found["steps"] else "", escape(run)]
+    said = [f'<p class="name">{escape(found["message"], 1000)}</p>'] if found["message"] else []
+    said += [f'<p class="advice name">{escape(advice, 1000)}</p>' for advice in found["advice"]]
+    return (
+        f'<div class="finding"><p><span class="severity {severity}">{severity or "found"}</span> '
+        f'<b class="name">{escape(found["id"].replace("_", " "))}</b> '
+        f'<span class="muted name">{" · ".join(filter(None, where))}</span></p>{"".join(said)}</div>'
+    )
+
+
+def _check(found: dict[str, Any]) -> str:
+    message = f". {escape(found['message'], 1000)}" if found["message"] else ""
+    said = f"{found['id']}: {found['verdict']}".replace("_", " ")
+    return f'<p class="name">{escape(said, 260)}{message}</p>'
+
+
 def _traces(numbers: Sequence[Numbers], metric: str) -> list[Trace]:
+    placed = [(i, name, *place(name)) for i, series in enumerate(numbers) for name in series]
+    placed = [(i, name, drawn_in, part) for i, name, drawn_in, part in placed if drawn_in == metric]
+    most = max(LEAST, min(POINTS, TOGETHER // max(len(placed), 1)))
     found = []
-    for i, series in enumerate(numbers):
-        for name, (steps, values) in series.items():
-            drawn_in, part = place(name)
-            if drawn_in == metric:
-                kept = thin(steps, values, POINTS)
-                kind = f"one-{part or 'other'}" if len(numbers) == 1 else f"run-{i % COLOURS}"
-                lines = [(f"line {kind} {part}", kept.steps.astype(float), kept.values)]
-                if kept.columns is not None:  # the extremes faintly, and a line through the means of the columns
-                    lines = [(f"line {kind} faint", *lines[0][1:]), (f"line {kind} {part}", *kept.columns[:2])]
-                found.append(Trace(i, part, kind, values, lines))
+    for i, name, _, part in placed:
+        steps, values = numbers[i][name]
+        kept = thin(steps, values, most)
+        kind = f"one-{part or 'other'}" if len(numbers) == 1 else f"run-{i % COLOURS}"
+        curves = {f"line {kind} {part}": (kept.steps, kept.values)}
+        if kept.columns is not None:  # the extremes faintly, and a line through the means of the columns
+            curves = {f"line {kind} faint": (kept.steps, kept.values), f"line {kind} {part}": kept.columns[:2]}
+        lines = [(look, x.astype(float), y, line_ends(steps, x)) for look, (x, y) in curves.items()]
+        found.append(Trace(i, part, kind, values, lines))
     return found
 
 
 # A panel ------------------------------------------------------------------------------------------------------------------
 
 
-def _panel(metric: str, traces: list[Trace]) -> str:
+def _panel(metric: str, traces: list[Trace], x: tuple[float, float]) -> str:
     finite: dict[int, list[np.ndarray]] = {}
     for trace in traces:
         finite.setdefault(trace.run, []).append(trace.values[np.isfinite(trace.values)])
-    steps = np.concatenate([steps for trace in traces for _, steps, _ in trace.lines])
-    x = float(steps.min()), float(steps.max())
     low, high, log = axis(metric, [np.concatenate(values) for values in finite.values()])
     margin = 0.05 * (high - low)
-    frame = Frame(x if x[0] < x[1] else (x[0] - 0.5, x[1] + 0.5), (low - margin, high + margin), log)
+    y = low - margin, min(high + margin, 308.0) if log else high + margin  # a float has no larger exponent
+    frame = Frame(x if x[0] < x[1] else (x[0] - 0.5, x[1] + 0.5), y, log)
     title = escape("learning rate" if metric == "lr" else metric.replace("_", " "), 40)
     said = " · ".join((["log scale"] if log else []) + _remarks(traces, frame))
     return (
@@ -167,22 +208,26 @@ def _axes(frame: Frame) -> str:
         drawn.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{RIGHT}"/>')
         drawn.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
     for x, tick in zip(frame.across(np.array(across)), across, strict=True):
-        drawn.append(f'<text x="{x:.1f}" y="{BOTTOM + 15}" text-anchor="middle">{tick:,.6g}</text>')
+        text = f"{tick:,.6g}"
+        within = min(x, WIDE - LETTER * len(text) / 2)  # the last one is not cut off
+        drawn.append(f'<text x="{within:.1f}" y="{BOTTOM + 15}" text-anchor="middle">{text}</text>')
     drawn.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{HIGH - 4}" text-anchor="middle">step</text>')
     return "".join(drawn) + f'<path class="axis" d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}"/>'
 
 
 def _drawn(trace: Trace, frame: Frame) -> str:
-    """The lines, a dot for each of few points, an arrow where the axis is left, a cross where there is no number."""
+    """The lines, a dot for each of few points and for what no line joins, an arrow where the axis is left, a cross where
+    there is no number.
+    """
     parts = []
-    for kind, steps, values in trace.lines:
-        x, y = frame.across(steps), frame.up(values)
+    for kind, steps, values, ends in trace.lines:
+        x, y = interrupted(ends, frame.across(steps), frame.up(values))
         parts.append(f'<path class="{kind}" d="{_path(*_cut(x, y))}"/>')
-    kind, steps, values = trace.lines[0]  # of more points than are drawn, the extremes
+        dots = np.arange(len(y)) if len(trace.values) <= FEW else lone(y)
+        dots = dots[(y[dots] >= TOP) & (y[dots] <= BOTTOM)]
+        parts.append(_marks(f"dot {trace.kind}", x[dots], y[dots], "h0", 0))
+    _, steps, values, _ = trace.lines[0]  # of more points than are drawn, the extremes
     x, y = frame.across(steps), frame.up(values)
-    inside = (y >= TOP) & (y <= BOTTOM)
-    if inside.sum() <= FEW:
-        parts.append(_marks(f"dot {trace.kind}", x[inside], y[inside], "h0", 0))
     parts.append(_marks(f"mark {trace.kind}", x[y < TOP], TOP, "m-4 5l4 -5l4 5", 2 * APART))
     parts.append(_marks(f"mark {trace.kind}", x[y > BOTTOM], BOTTOM, "m-4 -5l4 5l4 -5", 2 * APART))
     parts.append(_marks("gap", x[np.isnan(values)], BOTTOM - 7, "m-3 -3l6 6m-6 0l6 -6"))

@@ -6,7 +6,9 @@ black and white, too. See style.py for `style`.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from monitor.metrics import direction
-from monitor.page.scales import HUGE, WIDE, number, typical
+from monitor.page.scales import HUGE, WIDE, interrupted, line_ends, lone, number, typical
 from monitor.pictures.style import COLOURS, MARKERS, STYLES, canvas, shown
 from monitor.run import Run
 from monitor.store import SCALARS, encode
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = (("train", "training", "-"), ("val", "validation", "--"), ("", "", "-"))  # prefix, its name, line style
+MOST = 24  # panels
 BAND = 3  # runs, from which on quartiles are drawn of themselves
 RUN_MARKS = MARKERS.replace("o", "")  # a circle is the best epoch
 SEVERITY = {
@@ -48,6 +51,7 @@ def plot_learning_curves(
     runs: Run | str | Path | Sequence[Run | str | Path],
     title: str | None = None,
     *,
+    metrics: Sequence[str] | None = None,
     findings: Any = None,
     band: bool | str = "auto",
     style: str = "paper",
@@ -57,35 +61,39 @@ def plot_learning_curves(
     A loss that falls by more than a factor of 30 gets a logarithmic axis, and so do learning rates that begin so far apart.
     A run that explodes does not flatten the others: where it leaves the axis there are arrows, and crosses where a number
     is not finite; above the panel stands what they are. Where an evaluation was recorded without its
-    epoch, all is drawn over steps.
+    epoch, all is drawn over steps. All panels have the same epochs, the first to the last that anything drawn has. A line
+    joins what was measured one after the other, and not over gaps ten times as long as usual in the series: a point that
+    stands alone is a dot.
 
     runs: a Run, a run's folder, or several, drawn over each other in one colour each.
+    metrics: what to draw, such as ["loss", "lr"]: a series' name without "train/" or "val/". None for all; of more than
+        24, the learning rate and those that come first, and below the picture stands what is left out.
     findings: windows of steps to shade: Findings, or mappings with "id", "step_range" and "severity", or a report that has
         them as `.findings`; what is not "detected" is left out. None for those recorded in the run, if it is one.
     band: runs with the same configuration but for "seed" are drawn as one: their median, and a band from the lower to the
         upper quartile. "auto" from three runs on, True from two, False never. Where fewer than half went on, it ends.
 
-    ValueError if nothing was recorded.
+    ValueError if nothing was recorded, or a metric was not.
     """
     runs = [runs] if isinstance(runs, Run | str | Path) else list(runs)
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
-    tall, low = _panels(opened)
-    if not tall:
-        raise ValueError("there is nothing to draw: no series was recorded (log some, or pass validation to fit)")
+    tall, low, left_out = _chosen(*_panels(opened), metrics)
     groups = _groups(opened, band)
     by_epoch = all(map(_has_epochs, opened))
     columns = _legend_columns(groups, len(tall), style)
-    figure, axes = _sheet(len(tall), len(low), style, -(-(len(groups) + 2) // columns) if len(groups) > 1 else 0)
+    note = _left_out(left_out, len(tall) + len(low), _fit(len(tall), style)) if left_out else ""
+    rows_below = len(note.splitlines()) + (-(-(len(groups) + 2) // columns) if len(groups) > 1 else 0)
+    figure, axes = _sheet(len(tall), len(low), style, rows_below)
     for ax, metric in zip(axes, tall + low, strict=True):
         drawn = [_draw(ax, shown_as, metric, by_epoch) for shown_as in groups]
         _dress(ax, metric, drawn)
         _mark_outside(ax, [line for lines in drawn for line in lines])
-    _label_epochs(axes, "epoch" if by_epoch else "step")
+    _share_epochs(axes, "epoch" if by_epoch else "step")
     if findings is not None or len(opened) == 1:
         _shade(axes, _detected(findings, opened[0]), opened[0] if by_epoch else None)
-    if len(groups) > 1:
-        _legend_of_runs(figure, groups, columns)
-    elif axes[0].lines:
+    if len(groups) > 1 or note:
+        _legend_below(figure, groups if len(groups) > 1 else [], columns, note)
+    if len(groups) == 1 and axes[0].lines:
         axes[0].legend(fontsize=8, frameon=False)
     names = ", ".join(dict.fromkeys(group.label for group in groups)) if len(groups) < 4 else f"{len(opened)} runs"
     figure.suptitle(shown(names if title is None else title, 24 if len(tall) == 1 else 60), fontsize=11)
@@ -97,13 +105,42 @@ def plot_learning_curves(
 
 def _panels(runs: list[Run]) -> tuple[list[str], list[str]]:
     """What to draw, one panel each: tall ones for the loss and other metrics, low ones for the rest, lr first."""
-    names = list(dict.fromkeys(name for run in runs for name in run.names()))
+    names = list(dict.fromkeys(name for run in runs for event in run.select(*SCALARS) for name in event["d"]))
     metrics = [n.split("/", 1)[1] for n in names if n.startswith(("train/", "val/"))]
     metrics = [m for m in metrics if m != "running_loss" or "loss" not in metrics]
     bare = [n for n in names if not n.startswith(("train/", "val/"))]
     tall = sorted(dict.fromkeys([*metrics, *(n for n in bare if n == "loss" or n in metrics)]), key=lambda m: m != "loss")
     low = sorted([n for n in bare if n not in tall], key=lambda n: n != "lr")
     return (tall, low) if tall else (low, [])
+
+
+def _chosen(tall: list[str], low: list[str], metrics: Sequence[str] | None) -> tuple[list[str], list[str], list[str]]:
+    """The tall and the low panels to draw, and what is left out because there would be too many; or an error."""
+    every = tall + low
+    if not every:
+        raise ValueError("there is nothing to draw: no series was recorded (log some, or pass validation to fit)")
+    if metrics is None:
+        first = sorted(every, key=lambda metric: metric != "lr")[:MOST]
+    else:
+        first = [metrics] if isinstance(metrics, str) else list(metrics)
+        unknown = [metric for metric in first if metric not in every]
+        if unknown or not first:
+            there = ", ".join(every[:20]) + (f" and {len(every) - 20:,} more" if len(every) > 20 else "")
+            raise ValueError(
+                f"metrics should be some of those that were recorded, got {unknown or first}; there are {there}"
+            )
+    drawn = set(first)
+    kept = [[metric for metric in part if metric in drawn] for part in (tall, low)]
+    left_out = [metric for metric in every if metric not in drawn] if metrics is None else []
+    return (*kept, left_out) if kept[0] else (kept[1], [], left_out)  # type: ignore[return-value]
+
+
+def _left_out(names: list[str], drawn: int, width: int) -> str:
+    """What is not drawn, and how to choose it; in lines of so many characters."""
+    some = ", ".join(shown(name, 24) for name in names[:3])
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    said = f"{drawn} of {drawn + len(names):,} metrics are drawn, which metrics=[...] chooses. Not drawn: {some}{more}"
+    return "\n".join(textwrap.wrap(said, width))
 
 
 def _groups(runs: list[Run], band: bool | str) -> list[Shown]:
@@ -150,8 +187,9 @@ def _curve(runs: list[Run], name: str, by_epoch: bool) -> tuple[np.ndarray, np.n
     """(x, values, quartiles [2, points] or None) of a series: the run's own, or the median of several; None without it."""
     curves = []
     for run in runs:
-        if name in run.names():
+        with contextlib.suppress(KeyError):  # this one did not record it
             x, epochs, values = run.points(name)
+            values = np.where(np.isfinite(values), np.clip(values, -HUGE, HUGE), values)
             if by_epoch:
                 x = _epochs_of(run, x) if np.isnan(epochs).any() else epochs
             curves.append((x, values))
@@ -193,8 +231,12 @@ def _wide(tall: int) -> float:
 def _legend_columns(groups: list[Shown], tall: int, style: str) -> int:
     """As many columns as the names of the runs leave room for."""
     longest = max(len(shown(group.label)) for group in groups)
-    fit = int(15.5 * _wide(tall) / STYLES.get(style, 1.0) / (longest + 8))  # characters of 8 points on an inch
-    return max(1, min(2 if tall == 1 else 3, fit))
+    return max(1, min(2 if tall == 1 else 3, _fit(tall, style) // (longest + 8)))
+
+
+def _fit(tall: int, style: str) -> int:
+    """Characters of 8 points on a line."""
+    return int(15.5 * _wide(tall) / STYLES.get(style, 1.0))
 
 
 def _draw(ax: Any, drawn: Shown, metric: str, by_epoch: bool) -> list[Line]:
@@ -207,16 +249,19 @@ def _draw(ax: Any, drawn: Shown, metric: str, by_epoch: bool) -> list[Line]:
             continue
         x, values, quartiles = curve
         paint = drawn.colour or COLOURS[1 if prefix == "val" else 0]
-        lone = np.isfinite(values).sum() == 1  # a line through one point would not be seen
-        mark = "." if lone else drawn.mark if drawn.colour else ""
-        every = max(1, len(x) // 4)
-        at = (COLOURS.index(paint) * every // len(COLOURS), every) if drawn.colour and not lone else None
-        look = {"color": paint, "linewidth": 1.4, "marker": mark, "markevery": at, "markersize": 6 if lone else 3.5}
-        ax.plot(x, values, line, label=label or shown(metric), **look)
+        ends = line_ends(x)
+        at, heights = interrupted(ends, x, values)
+        marked = lone(heights).tolist()
+        if drawn.colour:
+            every = max(1, len(x) // 4)
+            marked += range(COLOURS.index(paint) * every // len(COLOURS), len(at), every)
+        mark = drawn.mark if drawn.colour else "." if marked else ""
+        look = {"color": paint, "linewidth": 1.4, "marker": mark, "markevery": marked or None}
+        ax.plot(at, heights, line, label=label or shown(metric), markersize=3.5 if drawn.colour else 6, **look)
         ax.update_datalim(np.column_stack([x, np.zeros(len(x))]), updatey=False)  # also where a number is not finite
         lines.append((x, values, paint))
         if quartiles is not None:
-            ax.fill_between(x, *quartiles, color=paint, alpha=0.2, linewidth=0)
+            ax.fill_between(at, *interrupted(ends, quartiles)[0], color=paint, alpha=0.2, linewidth=0)
         if prefix == "val" and np.isfinite(values).any():
             _mark_best(ax, x, values, name, paint, in_words=drawn.colour is None)
     return lines
@@ -249,11 +294,8 @@ def _dress(ax: Any, metric: str, drawn: list[list[Line]]) -> None:
     ax.set_title("learning rate" if metric == "lr" else shown(metric.replace("_", " ")), fontsize=10)
     ax.margins(x=0.02, y=0.13)  # room below for the number at the best epoch
     ax.xaxis.get_major_locator().set_params(integer=True)
-    first, last = ax.dataLim.intervalx
-    if first == last:
-        ax.set_xlim(first - 1, last + 1)
     finite = [np.concatenate([values[np.isfinite(values)] for _, values, _ in lines]) for lines in drawn if lines]
-    finite = [np.clip(values, -HUGE, HUGE) for values in finite if values.size]
+    finite = [values for values in finite if values.size]
     if _is_log(metric, finite):
         ax.set_yscale("log")
         _limit(ax, metric, [np.log10(values[values > 0]) for values in finite], log=True)
@@ -272,7 +314,7 @@ def _is_log(metric: str, finite: list[np.ndarray]) -> bool:
     """Whether a panel has a logarithmic axis: losses and norms by their usual range, rates of runs by their largest."""
     if metric == "lr":
         tops = [float(values.max()) for values in finite]
-        return len(tops) > 1 and max(tops) > WIDE * min(tops) > 0
+        return len(tops) > 1 and 1e200 > max(tops) > WIDE * min(tops) > 1e-200
     if not finite or not metric.endswith(("loss", "grad_norm")) or min(values.min() for values in finite) <= 1e-200:
         return False
     low, high = typical([np.log10(values) for values in finite], log=True)
@@ -317,21 +359,28 @@ def _mark_outside(ax: Any, lines: list[Line]) -> None:
         ax.set_title("\n".join(said), loc="right", fontsize=7)
 
 
-def _label_epochs(axes: list[Any], text: str) -> None:
-    """Below the lowest panel of each column."""
+def _share_epochs(axes: list[Any], text: str) -> None:
+    """The same for all panels, so that what is one above the other happened at one time; named below the lowest."""
+    first, last = min(ax.dataLim.x0 for ax in axes), max(ax.dataLim.x1 for ax in axes)
+    margin = 0.02 * (last - first) or 1
+    for ax in axes:
+        ax.set_xlim(first - margin, last + margin)
     lowest = {ax.get_subplotspec().colspan.start: ax for ax in axes}
     for ax in lowest.values():
         ax.set_xlabel(text, fontsize=9)
 
 
-def _legend_of_runs(figure: Figure, groups: list[Shown], columns: int) -> None:
-    """Below the panels, where it hides nothing: colours and marks are runs, styles are training and validation."""
+def _legend_below(figure: Figure, groups: list[Shown], columns: int, note: str) -> None:
+    """Below the panels, where it hides nothing: a note, then of several runs colours and marks, and that styles are
+    training and validation.
+    """
     from matplotlib.lines import Line2D
 
     look: list[dict[str, Any]] = [{"label": shown(g.label), "color": g.colour, "marker": g.mark} for g in groups]
-    look += [{"label": label, "color": "gray", "linestyle": line} for _, label, line in PARTS if label]
+    look += [{"label": label, "color": "gray", "linestyle": line} for _, label, line in PARTS if label and groups]
     handles = [Line2D([], [], markersize=3.5, **item) for item in look]
-    figure.legend(handles=handles, loc="outside lower center", fontsize=8, frameon=False, ncols=columns)
+    text: dict[str, Any] = {"title": note or None, "fontsize": 8, "title_fontsize": 8}
+    figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=columns, **text)
 
 
 # Findings -------------------------------------------------------------------------------------------------------------

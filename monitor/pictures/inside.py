@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monitor.page.scales import HUGE
 from monitor.pictures.style import canvas, shown
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ def plot_layers(source: Any, quantity: str = "grad_norm", ax: Any = None, *, sty
     """One quantity of every layer over the steps of training: a heat map, the first layer on top.
 
     `source` is a run with `layers(quantity)`, or what that answers: (steps, layer names, matrix [steps, layers], nan where
-    missing). Norms and ratios are shaded by their logarithm, over ten powers of ten at most; zeros and what is smaller are
-    black, infinite values orange and missing ones hatched. Of more than 1,500 steps neighbours share a column, which shows
-    their largest value. With `ax` it is drawn there.
+    missing). A layer that never has the quantity is left out: a ReLU has no gradient norm. Norms and ratios are shaded by
+    their logarithm, over ten powers of ten at most; zeros and what is smaller are black, infinite values orange and missing
+    ones hatched. Of more than 1,500 steps neighbours share a column, which shows their largest value. With `ax` it is drawn
+    there.
     """
     steps, names, matrix = _layers(source, quantity)
     if ax is None:
@@ -104,13 +106,17 @@ def _layers(source: Any, quantity: str) -> tuple[np.ndarray, list[Any], np.ndarr
             f"plot_layers needs a matrix [steps, layers] with one row at least, got the shape {matrix.shape} for "
             f"{len(steps)} steps and {len(names)} layers"
         )
-    return steps, names, matrix
+    applies = ~np.isnan(matrix).all(axis=0)
+    if applies.any():
+        names, matrix = [name for name, there in zip(names, applies, strict=True) if there], matrix[:, applies]
+    return steps, names, np.where(np.isfinite(matrix), np.clip(matrix, -HUGE, HUGE), matrix)
 
 
 def _spread(matrix: np.ndarray) -> float:
     """The largest over the smallest value, or 1 where some are not positive."""
     known = matrix[np.isfinite(matrix)]
-    return float(known.max() / known.min()) if known.size and known.min() > 0 else 1.0
+    with np.errstate(over="ignore"):
+        return float(known.max() / known.min()) if known.size and known.min() > 0 else 1.0
 
 
 def _thinned(steps: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,14 +162,16 @@ def _edges(steps: np.ndarray) -> np.ndarray:
 # Histograms over steps ------------------------------------------------------------------------------------------------
 
 
-def plot_histograms(source: Any, name: str = "", *, most: int = 20, style: str = "paper") -> Figure:
+def plot_histograms(source: Any, name: str | None = None, *, most: int = 20, style: str = "paper") -> Figure:
     """How the values of one array are spread, at step after step: ridges, the first step on top.
 
     `source` is a run with `histogram(name)`, or a list of (step, histogram) with `edges()` and `counts()`, or of
-    (step, edges [bins + 1], counts [bins]) as np.histogram gives them. Bins of unequal width get an axis that is
+    (step, edges [bins + 1], counts [bins]) as np.histogram gives them. Of a run that has one histogram, no `name` is
+    needed. Bins of unequal width get an axis that is
     logarithmic to both sides of zero, and what is too small for it is one block around zero. The area of a ridge is the
     share of the values. Of more than `most` steps as many are drawn, the first and the last among them.
     """
+    name = _name(source) if name is None else name
     every = _histograms(source, name)
     drawn = [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(int))]
     bounds = _symmetric_log(drawn)
@@ -191,6 +199,21 @@ def plot_histograms(source: Any, name: str = "", *, most: int = 20, style: str =
     return figure
 
 
+def _name(source: Any) -> str:
+    """What the only histogram of a run is called; of arrays, nothing."""
+    if not hasattr(source, "histogram_names"):
+        return ""
+    names = source.histogram_names()
+    if len(names) == 1:
+        return str(names[0])
+    if not names:
+        raise ValueError(
+            "plot_histograms: this run has no histogram; watch(model, histograms=n) or log_histogram records some"
+        )
+    some = ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+    raise ValueError(f"plot_histograms: pass the name of the histogram to draw, one of {some}")
+
+
 def _histograms(source: Any, name: str) -> list[tuple[int, np.ndarray, np.ndarray, int]]:
     """[(step, edges, counts, how many values were not finite)], or an error."""
     items = list(source.histogram(name) if hasattr(source, "histogram") else source)
@@ -201,10 +224,11 @@ def _histograms(source: Any, name: str) -> list[tuple[int, np.ndarray, np.ndarra
         step, *rest = item
         bins = rest if len(rest) == 2 else (rest[0].edges(), rest[0].counts())
         edges, counts = (np.asarray(values, float) for values in bins)
-        if edges.ndim != 1 or counts.shape != (len(edges) - 1,) or (np.diff(edges) <= 0).any() or (counts < 0).any():
+        shaped = edges.ndim == 1 and counts.shape == (len(edges) - 1,)
+        if not shaped or (edges[1:] <= edges[:-1]).any() or (counts < 0).any() or np.abs(edges).max(initial=0) > HUGE:
             raise ValueError(
-                f"the histogram at step {step} needs rising edges [bins + 1] and counts [bins], got the shapes "
-                f"{edges.shape} and {counts.shape}"
+                f"the histogram at step {step} needs rising edges [bins + 1] within {HUGE:g} of 0, and counts [bins], got "
+                f"the shapes {edges.shape} and {counts.shape}"
             )
         found.append((int(step), edges, counts, int(getattr(rest[0], "nonfinite", 0))))
     return found

@@ -193,7 +193,7 @@ def test_of_a_million_points_the_extremes_are_kept_and_the_page_says_so(opened):
     assert chart(page, "loss")["y"][1] >= 9  # the spike of a single step
 
 
-def test_ten_runs_of_ten_thousand_points_are_small_and_fast(opened, tmp_path):
+def test_ten_runs_of_ten_thousand_points_are_drawn_and_told_apart(opened):
     rng = np.random.default_rng(0)
     runs = []
     for k in range(10):
@@ -205,8 +205,7 @@ def test_ten_runs_of_ten_thousand_points_are_small_and_fast(opened, tmp_path):
         ]
         runs.append(Run({"name": f"run {k}", "status": "finished", "config": {"k": k}}, events))
     page = opened(runs)
-    assert (tmp_path / "report.html").stat().st_size <= 1_000_000
-    assert page.state()["milliseconds"] < 10_000  # ten times what it should be: a bound, not a benchmark
+    assert all(trace["total"] == 10_000 for trace in traces(page, "loss").values())
     shown = page.state()["runs"]
     assert len({run["shape"] for run in shown}) == len({run["colour"] for run in shown}) == 10
 
@@ -243,6 +242,33 @@ def test_nan_is_a_marked_gap(opened):
     assert not there(BLUE, at_the_gap)
     for beside in (4.5, 5.5):  # the line does not bridge it
         assert not there(BLUE, page.js(COLOURS_AT, "loss", beside))
+
+
+def test_no_line_joins_what_lies_far_apart_and_a_lone_point_is_a_dot(opened):
+    recorder = Recorder(None)
+    for step in (*range(1, 61), 300, 500, 700):
+        recorder.log(step, rho=1.0)
+    page = opened(recorder.run)
+    (trace,) = chart(page, "rho")["traces"]
+    assert (trace["drawn"], trace["pieces"]) == (63, 4)
+    assert there(BLUE, page.js(COLOURS_AT, "rho", 20))
+    for step in (100, 400, 600):
+        assert not there(BLUE, page.js(COLOURS_AT, "rho", step))
+    box = chart(page, "rho")["box"]
+    pixel = 699 / (box["right"] - box["left"])
+    for step in (300, 500):
+        wide = sum(there(BLUE, page.js(COLOURS_AT, "rho", step + i * pixel)) for i in range(-4, 5))
+        assert 3 <= wide <= 6  # a dot: wider than a line
+
+
+def test_the_means_of_many_points_end_at_a_gap_too(opened):
+    steps = [*range(30_000), *range(60_000, 90_000, 500)]
+    events = [{"v": 1, "k": "step", "s": s, "e": None, "t": s, "g": 0, "d": {"a": 1.0 + s % 2}} for s in steps]
+    page = opened([Run({"name": "run"}, events)] * 10)
+    (trace, *_) = chart(page, "a")["traces"]
+    assert trace["dense"]
+    assert trace["pieces"] == 61
+    assert page.js(COLOURS_AT, "a", 20_000) != page.js(COLOURS_AT, "a", 45_000)
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf])
@@ -282,6 +308,7 @@ def test_dragging_zooms_all_charts_and_a_double_click_shows_everything(opened):
     page.drag("loss", 0.2, 0.6)
     low, high = page.state()["x"]["domain"]
     assert (low, high) == pytest.approx((20, 60), abs=0.5)
+    assert page.text("#range") == f"steps {math.ceil(low)} to {math.floor(high)}"
     assert page.state()["x"]["zoomed"]
     assert all(38 <= trace["drawn"] <= 44 for trace in traces(page, "lr").values())  # and a neighbour on either side
     ActionChains(page.driver).double_click(page.plot("accuracy")).perform()
@@ -530,13 +557,13 @@ def test_a_printed_report_has_few_pages_and_comes_back_as_it_was(opened, tmp_pat
 
 def test_a_finding_shows_its_window_and_its_evidence(opened, tmp_path):
     page = opened(run_with_everything(tmp_path))
-    assert len(page.all(".finding")) == 1
-    page.click(".finding > button")
+    assert len(page.all("#findings .finding")) == 1
+    page.click("#findings .finding > button")
     state = page.state()
     assert state["x"]["domain"] == [12, 20]
     assert (state["finding"]["id"], state["finding"]["steps"]) == ("overfit", [12, 20])
-    page.click(".finding summary")
-    shown = page.text(".finding")
+    page.click("#findings .finding summary")
+    shown = page.text("#findings .finding")
     for words in ("stop at step 12", "too many parameters", "paired t", "0.25", "right 31/32", "steps 12 to 20"):
         assert words in shown
     page.click("#findings > div > details > summary")
@@ -562,9 +589,9 @@ def test_findings_say_what_they_found_and_what_is_not_known_is_left_out(opened):
         recorder.log(step, **{"train/loss": 1 / (1 + step)})
     recorder.event("finding", 20, {**found, "message": "val/loss rose by 12%."})
     page = opened(recorder.run)
-    assert "val/loss rose by 12%." in page.text(".finding")
-    assert "stop earlier" in page.text(".finding")
-    page.click(".finding > button")
+    assert "val/loss rose by 12%." in page.text("#findings .finding")
+    assert "stop earlier" in page.text("#findings .finding")
+    page.click("#findings .finding > button")
     assert page.state()["x"]["domain"] == [12, 20]
     evidence = {"sentence": "It rose by half.", "statistic": "paired t", "estimate": 0.5, "interval": None}
     other = {
@@ -575,17 +602,17 @@ def test_findings_say_what_they_found_and_what_is_not_known_is_left_out(opened):
         "evidence": {"sentence": "It falls."},
     }
     page = opened(recorder.run, findings=[{**found, "evidence": evidence}, other])
-    page.click(".finding summary")
-    assert "It rose by half." in page.text(".finding")
-    assert "interval" not in page.text(".finding")
-    assert page.text(".finding").count("rose") == 1
+    page.click("#findings .finding summary")
+    assert "It rose by half." in page.text("#findings .finding")
+    assert "interval" not in page.text("#findings .finding")
+    assert page.text("#findings .finding").count("rose") == 1
     page.click("#findings > div > details > summary")
     assert page.text("#findings .check") == "plateau: clear. It falls."
 
 
 def test_findings_can_be_given_and_a_single_step_is_shown_with_its_neighbours(opened):
     page = opened(run_of(), findings=[{**FINDING, "step_range": [7, 7]}])
-    page.click(".finding > button")
+    page.click("#findings .finding > button")
     assert page.state()["x"]["domain"] == [6, 8]
 
 
@@ -685,7 +712,8 @@ def test_hostile_names_are_only_text(opened):
 
 
 def test_without_scripts_there_is_a_picture(page, tmp_path):
-    path = write_report([run_of(30, "first"), run_of(30, "<b>second</b>")], tmp_path / "report.html")
+    runs = [run_of(30, "first"), run_of(30, "<b>second</b>")]
+    path = write_report(runs, tmp_path / "report.html", findings=[[FINDING], []])
     page.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     page.driver.get(path.as_uri())
     document = page.driver.execute_cdp_cmd("DOM.getDocument", {"depth": -1})["root"]["nodeId"]
@@ -700,6 +728,7 @@ def test_without_scripts_there_is_a_picture(page, tmp_path):
     lines = page.driver.execute_cdp_cmd("DOM.querySelectorAll", {"nodeId": document, "selector": "svg.still path.line"})
     assert len(lines["nodeIds"]) == 8  # of both runs: training and validation loss, accuracy, rate
     assert box("#still table")["height"] > 20
+    assert box("#still .finding")["height"] > 50
     sheet = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
     page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", sheet)
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
@@ -716,14 +745,15 @@ def test_without_scripts_there_is_a_picture(page, tmp_path):
     page.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-def test_a_telephone_shows_all_of_it_without_scrolling_sideways(opened, page, tmp_path):
+@pytest.mark.parametrize("width", [320, 375, 390])
+def test_a_telephone_shows_all_of_it_without_scrolling_sideways(opened, page, tmp_path, width):
     page.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     )
     page = opened(
         [run_with_everything(tmp_path), run_of(20, "another with a name that is rather long for a telephone" * 3)]
     )
     page.settle()
-    assert page.js("return document.documentElement.scrollWidth") <= 390
-    assert page.js("return document.querySelector('#charts .plot canvas').width") > 500  # sharp
+    assert page.js("return document.documentElement.scrollWidth") <= width
+    assert page.js("return document.querySelector('#charts .plot canvas').width") > 1.3 * width  # sharp
     assert traces(page, "loss")

@@ -148,11 +148,111 @@ def test_the_running_loss_is_left_out_beside_the_evaluated_one():
     assert titles(plot_learning_curves(run_of(train_running_loss=[2.0, 1.0]))) == ["running loss"]
 
 
+def test_all_panels_have_the_same_epochs():
+    run = run_of(train_loss=[1.0] * 9, val_loss=[math.nan, 1.0, 1.0], lr=[0.1] * 5, rho=[1.0] * 3)
+    for figure in (plot_learning_curves(run), plot_learning_curves([run, run_of(val_accuracy=[0.5] * 12, lr=[1.0])])):
+        last = 8 if len(figure.axes) == 3 else 11
+        for ax in figure.axes:
+            assert ax.get_xlim() == pytest.approx((-0.02 * last, 1.02 * last))
+
+
+def rare(n_often=60, n_rarely=4, times=50):
+    """A run with a loss at every step, and rho at every tenth and later at every 500th."""
+    recorder = Recorder(None, name="rare")
+    steps = [*range(10, 10 * n_often + 1, 10), *(10 * times * (i + 2) for i in range(n_rarely))]
+    for step in range(1, steps[-1] + 1):
+        recorder.log(step, loss=1.0)
+    for step in steps:
+        recorder.log(step, rho=step / 10_000)
+    return recorder.run
+
+
+def test_no_line_joins_what_lies_far_apart_and_a_lone_point_is_a_dot():
+    figure = plot_learning_curves(rare(), metrics=["rho"])
+    (line,) = figure.axes[0].lines
+    x, y = line.get_data()
+    assert np.flatnonzero(np.isnan(x)).tolist() == [60, 62, 64, 66]
+    np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
+    assert x[~np.isnan(x)].tolist() == [*range(10, 601, 10), 1000, 1500, 2000, 2500]
+    assert (line.get_marker(), line.get_markevery()) == (".", [61, 63, 65, 67])
+    render(figure)
+    (even,) = plot_learning_curves(rare(), metrics="loss").axes[0].lines
+    assert (even.get_marker(), np.isnan(even.get_xdata()).any()) == ("", False)
+
+
+def test_among_several_runs_lone_points_have_the_mark_of_their_run():
+    lines = plot_learning_curves([rare(), rare()], metrics=["rho"]).axes[0].lines
+    for line in lines:
+        assert {61, 63, 65, 67} < set(line.get_markevery())
+        assert np.isnan(line.get_xdata()[60])
+    assert len({line.get_marker() for line in lines}) == 2
+
+
+def test_a_band_is_not_drawn_over_a_gap():
+    runs = [rare() for _ in range(3)]
+    for seed, run in enumerate(runs):
+        run.meta["config"] = {"seed": seed}
+    (band,) = plot_learning_curves(runs, metrics=["rho"]).axes[0].collections
+    (first, *_) = band.get_paths()
+    assert first.vertices[:, 0].max() == 600
+
+
 def test_many_series_are_put_in_rows():
     figure = plot_learning_curves(run_of(**{f"val_metric{i}": [1.0, 2.0] for i in range(9)}))
     assert titles(figure) == [f"metric{i}" for i in range(9)]
     assert figure.get_figwidth() < 20
     render(figure)
+
+
+def many(n=10_000, prefix=""):
+    recorder = Recorder(None, name="many")
+    recorder.log(1, **{f"{prefix}m{i}": float(i) for i in range(n)}, lr=0.1)
+    return recorder.run
+
+
+@pytest.mark.parametrize(("runs", "style"), [(1, "paper"), (3, "slides")])
+def test_of_very_many_metrics_some_are_drawn_and_it_is_said(runs, style):
+    figure = plot_learning_curves([many()] * runs, style=style)
+    assert titles(figure) == ["learning rate", *(f"m{i}" for i in range(23))]
+    (legend,) = figure.legends
+    said = legend.get_title().get_text().replace("\n", " ")
+    assert said == ("24 of 10,001 metrics are drawn, which metrics=[...] chooses. Not drawn: m23, m24, m25 and 9,974 more")
+    render(figure)
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y1 <= min(ax.get_window_extent().y0 for ax in figure.axes)
+    assert figure.get_figheight() < 22
+
+
+def test_the_learning_rate_is_always_among_the_metrics_drawn():
+    figure = plot_learning_curves(many(30, "val/"))
+    assert titles(figure) == [*(f"m{i}" for i in range(23)), "learning rate"]
+    assert len(plot_learning_curves(many(23)).axes) == 24
+    assert not plot_learning_curves(many(23)).legends
+
+
+def test_metrics_can_be_chosen():
+    run = many()
+    assert titles(plot_learning_curves(run, metrics=["m9999", "lr"])) == ["learning rate", "m9999"]
+    assert titles(plot_learning_curves(run, metrics="m7")) == ["m7"]
+    assert len(plot_learning_curves(run, metrics=[f"m{i}" for i in range(30)]).axes) == 30
+    assert not plot_learning_curves(run, metrics=["m7"]).legends
+    both = plot_learning_curves(run_of(**LOSS, lr=[0.1]), metrics=["loss"])
+    assert len(curves(both.axes[0])) == 2  # training and validation
+    for metrics, unknown in ((["m7", "val/m7"], ["val/m7"]), ([], [])):
+        text = f"metrics should be some of those that were recorded, got {unknown}; there are lr, m0, m1"
+        with pytest.raises(ValueError, match=re.escape(text) + ".* and 9,981 more"):
+            plot_learning_curves(run, metrics=metrics)
+
+
+def test_a_series_that_a_resumed_run_measured_no_more_has_no_panel(tmp_path):
+    with Recorder(tmp_path, name="resumed") as recorder:
+        for step in range(1, 6):
+            recorder.log(step, **{"train/loss": 1.0} | ({"val/loss": 2.0, "rho": 1.0} if step > 3 else {}))
+    with Recorder.resume(recorder.path, step=3) as recorder:
+        recorder.log(4, **{"train/loss": 0.5})
+    assert titles(plot_learning_curves(recorder.path)) == ["loss"]
+    assert len(plot_learning_curves(recorder.path).axes[0].lines) == 1
 
 
 # Odd numbers ------------------------------------------------------------------------------------------------------------
@@ -191,6 +291,20 @@ def test_constant_and_extreme_values_are_drawn():
         [1e6, 1e6 + 1, 1e6],
     ):
         render(plot_learning_curves(run_of(train_loss=values, val_loss=values, lr=values)))
+
+
+LARGEST = 1.7e308
+
+
+@pytest.mark.parametrize("values", [[LARGEST, 1.0, -LARGEST], [LARGEST] * 3, [5e-324, LARGEST, 1e-323]])
+def test_no_difference_of_the_largest_numbers_overflows(values):
+    series = {"train_loss": values, "val_loss": values, "lr": values, "rho": values}
+    render(plot_learning_curves(run_of(**series)))
+    render(plot_learning_curves([run_of(**series), run_of(**LOSS, lr=[0.1, 0.2]), run_of(**LOSS, lr=[1.0])]))
+    alike = [run_of(train_loss=values), run_of(train_loss=[-v for v in values]), run_of(train_loss=[1.0] * 3)]
+    for seed, run in enumerate(alike):
+        run.meta["config"] = {"seed": seed}
+    render(plot_learning_curves(alike))
 
 
 def test_nothing_to_draw_is_an_error():

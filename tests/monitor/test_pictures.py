@@ -15,6 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import monitor
+from monitor import Recorder
 from monitor.histograms import Histogram
 from monitor.pictures import plot_confusion_matrix, plot_decision_boundary, plot_decision_film, plot_fit
 from monitor.pictures.inside import MOST_STEPS, plot_histograms, plot_layers
@@ -223,10 +224,13 @@ def test_many_steps_keep_their_largest_values():
     assert np.ma.getmaskarray(cells).sum() == 1
 
 
-@pytest.mark.parametrize("matrix", [[[np.nan]], [[0.0]], [[np.inf]], [[1.0]], [[-1.0]], [[1e-310]]])
+@pytest.mark.parametrize(
+    "matrix",
+    [[[np.nan]], [[0.0]], [[np.inf]], [[1.0]], [[-1.0]], [[1e-310]], [[1.7e308], [-1.7e308]], [[1.7e308], [5e-324]]],
+)
 @pytest.mark.parametrize("quantity", ["grad_norm", "dead", "act_mean", "other"])
 def test_odd_matrices_are_drawn(matrix, quantity):
-    drawn(plot_layers(([7], ["a"], matrix), quantity))
+    drawn(plot_layers((range(len(matrix)), ["a"], matrix), quantity))
 
 
 def test_layers_of_a_run_and_into_given_axes():
@@ -240,6 +244,16 @@ def test_layers_of_a_run_and_into_given_axes():
     assert plot_layers(Run(), "update_ratio", ax) is page
     assert len(ax.collections) == 1
     drawn(page)
+
+
+def test_a_layer_that_never_has_the_quantity_is_left_out():
+    matrix = np.array([[1.0, np.nan, np.nan], [2.0, np.nan, 0.5]])
+    figure = drawn(plot_layers(([0, 10], ["linear", "relu", "late"], matrix)))
+    assert texts(figure.axes[0].get_yticklabels()) == ["linear", "late"]
+    assert mesh(figure).get_array().shape == (2, 2)
+    assert texts(figure.axes[0].get_legend().get_texts()) == ["missing"]  # of the late one
+    nothing = drawn(plot_layers(([0, 10], ["a", "b"], np.full((2, 2), np.nan))))
+    assert texts(nothing.axes[0].get_yticklabels()) == ["a", "b"]
 
 
 def test_hostile_and_many_layer_names():
@@ -351,10 +365,25 @@ def test_histograms_of_a_run():
     assert len(ridges(plot_histograms(Run(), "w"))) == 6
 
 
+def test_of_a_run_with_one_histogram_no_name_is_needed():
+    recorder = Recorder(None)
+    with pytest.raises(ValueError, match="this run has no histogram; .* records some"):
+        plot_histograms(recorder.run)
+    recorder.log_histogram("weights/0", [1.0, 2.0], 3)
+    assert plot_histograms(recorder.run).axes[0].get_title() == "weights/0"
+    recorder.log_histogram("weights/1", [1.0, 2.0], 3)
+    with pytest.raises(ValueError, match="pass the name of the histogram to draw, one of 'weights/0', 'weights/1'$"):
+        plot_histograms(recorder.run)
+    for i in range(20):
+        recorder.log_histogram(str(i), [1.0], 4)
+    with pytest.raises(ValueError, match="'6', '7' and 12 more$"):
+        plot_histograms(recorder.run)
+
+
 def test_histograms_say_what_they_need():
     with pytest.raises(ValueError, match="there is no histogram of 'w' to draw"):
         plot_histograms([], "w")
-    for bad in ((0, [0, 1], [1, 2]), (0, [1, 0], [1]), (0, [0, 1], [-1])):
+    for bad in ((0, [0, 1], [1, 2]), (0, [1, 0], [1]), (0, [0, 1], [-1]), (0, [-1.7e308, 0, 1.7e308], [1, 1])):
         with pytest.raises(ValueError, match="the histogram at step 0 needs rising edges"):
             plot_histograms([bad])
 

@@ -21,8 +21,10 @@ from hypothesis.extra.numpy import arrays
 
 import monitor
 from monitor import Recorder, RecorderError, Run
+from monitor.histograms import Histogram
 from monitor.page.content import clip, metrics, place, script_json
-from monitor.page.packing import Pack, fair_share, rounded, thin
+from monitor.page.packing import Pack, digits_of_shades, fair_share, rounded, thin
+from monitor.page.scales import line_ends
 from monitor.page.still import escape
 from monitor.report import SCRIPTS, write_report
 
@@ -97,6 +99,15 @@ def test_not_finite_numbers_arrive_as_they_are(report):
     assert content["runs"][0]["series"]["loss"]["gaps"] == 3
 
 
+def test_findings_are_on_the_page_with_scripts_and_without(report, tmp_path):
+    found = {"id": "plateau", "verdict": "detected", "severity": "info", "step_range": [2, 5], "message": "It stood still."}
+    content = report(run_of(), findings=[found])
+    assert content["runs"][0]["findings"][0]["message"] == "It stood still."
+    still = (tmp_path / "report.html").read_text("utf-8").split('<div id="page"')[0]
+    assert '<p class="name">It stood still.</p>' in still
+    assert "steps 2 to 5" in still
+
+
 def test_where_a_run_was_resumed_the_last_segment_counts(report):
     def event(step, value, segment, kind="step"):
         return {
@@ -115,20 +126,37 @@ def test_where_a_run_was_resumed_the_last_segment_counts(report):
     assert (steps.tolist(), values.tolist()) == tuple(part.tolist() for part in run.series("loss")) == ([1, 2], [1.0, 2.0])
 
 
-def test_ten_runs_of_ten_thousand_points_stay_below_a_megabyte(tmp_path):
-    values = np.random.default_rng(0).lognormal(size=(10, 4, 10_000))
-    runs = []
-    for run in values.tolist():
-        numbers = zip(range(1, 10_001), *run, strict=True)
-        events = [
-            {"v": 1, "k": "step", "s": s, "e": None, "t": s, "g": 0, "d": {"a": a, "b": b, "c": c, "d": d}}
-            for s, a, b, c, d in numbers
-        ]
-        runs.append(Run({"name": "run", "config": {"seed": len(runs)}}, events))
-    path = write_report(runs, tmp_path / "report.html")
+def noisy_run(seed, steps=10_000):
+    """Six series of noise, seven quantities of six layers at every tenth step, a histogram at every hundredth."""
+    rng = np.random.default_rng(seed)
+    series = dict(zip("abcdef", rng.lognormal(size=(6, steps)), strict=True))
+    layers = dict(zip("tuvwxyz", rng.lognormal(size=(7, steps // 10, 6)).tolist(), strict=True))
+    histograms = [Histogram.of(rng.normal(size=500)).data() for _ in range(steps // 100)]
+    found = [("step", i + 1, dict(zip(series, row, strict=True))) for i, row in enumerate(np.transpose([*series.values()]))]
+    for i in range(steps // 10):
+        quantities = {name: rows[i] for name, rows in layers.items()}
+        found.append(("layer", 10 * (i + 1), {"names": list("012345"), **quantities}))
+    found += [("histogram", 100 * (i + 1), {"w": data}) for i, data in enumerate(histograms)]
+    events = [{"v": 1, "k": k, "s": s, "e": None, "t": s, "g": 0, "d": d} for k, s, d in found]
+    return Run({"name": "run", "config": {"seed": seed}}, events), series, layers
+
+
+def test_ten_runs_of_ten_thousand_noisy_steps_stay_below_a_megabyte(tmp_path):
+    made = [noisy_run(seed) for seed in range(10)]
+    path = write_report([run for run, *_ in made], tmp_path / "report.html")
     assert path.stat().st_size <= 1_000_000
-    series = content_of(path)["runs"][9]["series"]["d"]
-    assert 1_500 < series["x"][1] < series["total"] == 10_000
+    content = content_of(path)
+    _, series, layers = made[9]
+    shown = content["runs"][9]["series"]["d"]
+    assert 1_200 < shown["x"][1] < shown["total"] == 10_000
+    steps, values = points_of(content, 9, "d")
+    np.testing.assert_allclose(values, series["d"][steps.astype(int) - 1], rtol=2.0**-21)
+    layer, block = content["runs"][9]["layers"]["z"], block_of(content)
+    (first, columns), (begin, count) = layer["steps"], layer["values"]
+    assert (columns, count, layer["total"]) == (142, 142 * 6, 1000)
+    starts = np.cumsum(block[first : first + columns]).astype(int) // 10 - 1
+    means = [np.mean(layers["z"][a:b], axis=0) for a, b in zip(starts, [*starts[1:], 1000], strict=True)]
+    np.testing.assert_allclose(block[begin : begin + count].reshape(-1, 6), means, rtol=2.0**-13)
 
 
 def test_a_page_of_one_series_of_ten_thousand_points_in_ten_runs_has_them_all(report):
@@ -432,6 +460,52 @@ def test_scripts_insert_text_and_never_html():
         assert len(source.splitlines()) <= 500
 
 
+# Where lines end ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from([1, 2, 10, 11, 20, 21, 400]), min_size=3, max_size=40))
+def test_a_line_ends_where_the_next_point_is_more_than_ten_times_as_far_as_usual(distances):
+    steps = np.cumsum([1, *distances])
+    usual = sorted(distances)[(len(distances) - 1) // 4]
+    assert line_ends(steps).tolist() == [i for i, distance in enumerate(distances) if distance > 10 * usual]
+
+
+@given(st.lists(st.sampled_from([1, 2, 10, 11, 20, 21, 400]), min_size=3, max_size=40), st.data())
+def test_of_the_points_drawn_a_line_ends_before_each_gap(distances, data):
+    steps = np.cumsum([1, *distances])
+    at = np.array(sorted(data.draw(st.sets(st.floats(1, float(steps[-1])) | st.sampled_from(steps.tolist())))))
+    gaps = [(steps[i], steps[i + 1]) for i in line_ends(steps)]
+    over = [i for i in range(len(at) - 1) if any(a < at[i + 1] and at[i] < b for a, b in gaps)]
+    assert line_ends(steps, at).tolist() == over
+
+
+def test_of_three_points_nobody_knows_what_is_usual():
+    for steps in ([], [1], [1, 2], [1, 2, 1000]):
+        assert line_ends(np.array(steps)).tolist() == []
+
+
+def test_the_page_is_told_where_lines_end(report, monkeypatch):
+    steps = [*range(1, 61), *range(560, 3000, 500)]
+    series = report(Run({"name": "run"}, events_of(steps)))["runs"][0]["series"]["a"]
+    assert series["ends"][1] == 5
+    monkeypatch.setattr("monitor.page.content.POINTS", 10_000)
+    long = [*range(30_000), *range(60_000, 60_000 + 400 * 500, 500)]
+    content = report(Run({"name": "run"}, events_of(long)))
+    block, series = block_of(content), content["runs"][0]["series"]["a"]
+    for (x, points), (first, count) in ((series["x"], series["ends"]), (series["means"][0], series["means"][3])):
+        ends, at = np.cumsum(block[first : first + count]).astype(int), np.cumsum(block[x : x + points])
+        assert 300 < count <= 400  # as many columns as there is room for end at a gap
+        assert at[ends[0]] < 30_000
+        assert at[ends[0] + 1] == 60_000
+    short = [*range(15_000), *range(15_015, 30_000)]  # a gap no wider than a column, but between two of them
+    series = report(Run({"name": "run"}, events_of(short)))["runs"][0]["series"]["a"]
+    assert (series["ends"][1], series["means"][3][1]) == (1, 1)
+
+
+def events_of(steps):
+    return [{"v": 1, "k": "step", "s": s, "e": None, "t": s, "g": 0, "d": {"a": s % 7}} for s in steps]
+
+
 # Few points that say what many did ----------------------------------------------------------------------------------------
 
 
@@ -440,9 +514,9 @@ SERIES = arrays(
 )
 
 
-@given(SERIES, st.integers(8, 120))
-def test_thinning_keeps_extremes_ends_and_gaps(values, most):
-    steps = np.cumsum(np.arange(len(values)) % 3 + 1)
+@given(SERIES, st.integers(8, 120), st.integers(1, 9))
+def test_thinning_keeps_extremes_ends_and_gaps(values, most, gaps):
+    steps = np.cumsum(np.arange(len(values)) % 3 + 1 + 1000 * (np.arange(len(values)) % gaps == 1))
     kept = thin(steps, values, most)
     assert len(kept.steps) <= most
     assert (np.diff(kept.steps) > 0).all()
@@ -474,6 +548,17 @@ def test_thinning_keeps_the_extremes_of_every_column_beside_gaps():
         assert np.nanmax(shown) > 2.99
 
 
+@pytest.mark.parametrize("most", [60, 80, 333, 1666])
+def test_columns_grow_wider_and_are_then_even(most):
+    """A narrow one among wide ones would have a mean of few points, and a line through the means a spike."""
+    counts = thin(np.arange(10_000), np.sin(np.arange(10_000)), most).columns[2]
+    assert counts[0] < counts[-1] / 4
+    growing = counts[: len(counts) // 4]
+    assert (np.diff(np.maximum.accumulate(growing) - growing) <= 2).all()
+    half = counts[len(counts) // 2 :]
+    assert half.max() - half.min() <= 1
+
+
 def test_thinning_serves_logarithmic_axes_too():
     steps = np.arange(1_000_000)
     kept = thin(steps, np.sin(steps), 2_000)
@@ -496,6 +581,14 @@ def test_rounding_is_right_to_six_digits(values):
     finite = np.isfinite(values)
     np.testing.assert_array_equal(near[~finite], values[~finite])
     assert (np.abs(near[finite] / 2 - values[finite] / 2) <= np.abs(values[finite]) * 2.0**-22 + 5e-324).all()
+
+
+@given(arrays("<f8", st.integers(1, 20), elements=st.floats(-1e6, 1e6)) | st.just(np.array([1.7e308, -1.7e308])))
+def test_shades_are_right_to_four_thousandths_of_their_range(values):
+    near, spread = rounded(values, digits_of_shades(values)), float(np.ptp(values / 4))
+    if np.abs(values / 4).max() < 200 * spread:  # else 20 digits are all there are
+        assert (np.abs(near / 4 - values / 4) <= spread / 4096).all()
+    assert digits_of_shades(np.array([np.nan, np.inf])) == digits_of_shades(np.zeros(0)) == 12
 
 
 @given(st.lists(arrays("<f8", st.integers(0, 9))), st.booleans())

@@ -28,7 +28,7 @@ def run_of(name="run", **series):
 
 def panels(*runs):
     """{title: (remarks, svg)} of each panel."""
-    page = still(runs, [columns(run) for run in runs])
+    page = still(runs, [columns(run) for run in runs], [[]] * len(runs))
     figures = ElementTree.fromstring(re.search(r'<div class="stills">.*</div>', page, re.DOTALL)[0])
     return {figure[0][0].text: (figure[0][0].tail.strip(), figure[1]) for figure in figures}
 
@@ -41,6 +41,82 @@ def places(svg, kind):
 
 def tick_texts(svg, anchor):
     return [text.text for text in svg.iter("text") if text.get("text-anchor") == anchor]
+
+
+FINDING = {
+    "id": "over_fit",
+    "verdict": "detected",
+    "severity": "warning",
+    "steps": [1200, 2000],
+    "message": "val/loss <rose>.",
+    "advice": ["stop earlier", "a smaller net"],
+}
+CLEAR = {**FINDING, "id": "lr_too_high", "verdict": "not_checked", "message": "lr was not recorded"}
+
+
+def findings_of(runs, findings):
+    page = still(runs, [columns(run) for run in runs], findings)
+    section = ElementTree.fromstring(re.search("<section.*?</section>", page, re.DOTALL)[0])
+    return [" ".join("".join(p.itertext()).split()) for p in section.iter("p")], section
+
+
+def test_what_was_found_is_said_the_gravest_first():
+    grave = {**FINDING, "id": "nonfinite", "severity": "critical", "steps": None, "message": "", "advice": []}
+    said, section = findings_of([run_of(loss=[1.0])], [[CLEAR, FINDING, grave]])
+    assert said == [
+        "critical nonfinite",
+        "warning over fit steps 1,200 to 2,000",
+        "val/loss <rose>.",
+        "stop earlier",
+        "a smaller net",
+        "lr too high: not checked. lr was not recorded",
+    ]
+    assert [details[0].text for details in section.iter("details")] == ["1 other checks"]
+    runs = [run_of("a", loss=[1.0]), run_of("b", loss=[1.0])]
+    assert findings_of(runs, [[], [FINDING]])[0][0] == "warning over fit steps 1,200 to 2,000 · b"
+
+
+def test_where_nothing_was_found_or_looked_for_it_is_said_or_nothing():
+    run = run_of(loss=[1.0])
+    assert findings_of([run], [[CLEAR]])[0][0] == "Nothing was detected."
+    assert "<section" not in still([run], [columns(run)], [[]])
+
+
+def test_all_panels_have_the_same_steps():
+    found = panels(run_of(train__loss=np.ones(201).tolist(), rho=[1.0] * 50), run_of(rho=[1.0] * 20))
+    assert [tick_texts(svg, "middle")[:-1] for _, svg in found.values()] == [["0", "50", "100", "150", "200"]] * 2
+    assert places(found["rho"][1], "run-0")[:, 0].max() < LEFT + 0.25 * (RIGHT - LEFT)
+
+
+@pytest.mark.parametrize("often", [60, 2000])  # of many points, extremes and means are drawn
+def test_no_line_joins_what_lies_far_apart_and_a_lone_point_is_a_dot(often):
+    recorder = Recorder(None)
+    rarely = [20 * often * (i + 1) for i in range(4)]
+    for step in (*range(10, 10 * often + 1, 10), *rarely):
+        recorder.log(step, rho=1.0 + 0.1 * (step % 3))
+    _, svg = panels(recorder.run)["rho"]
+    begin, last = 10, rarely[-1]
+    across = [LEFT + (step - begin) / (last - begin) * (RIGHT - LEFT) for step in rarely]
+    for path in svg.iter("path"):
+        if path.get("class").startswith("line"):
+            line, *dots = path.get("d").split("M")[1:]
+            assert line.count("L") > 20
+            assert [float(x) for x in re.findall(r"M([\d.]+) [\d.]+h0", "M" + "M".join(dots))] == pytest.approx(
+                across, abs=0.06
+            )
+    assert sorted(set(places(svg, "dot")[:, 0])) == pytest.approx(across, abs=0.06)
+
+
+def test_more_metrics_than_panels_are_counted():
+    run = run_of(**{f"m{i}": [1.0] for i in range(12)})
+    assert len(panels(run)) == 9
+    assert "Not drawn: 3 more" in still([run], [columns(run)], [[]])
+
+
+def test_the_largest_numbers_have_an_axis():
+    _, svg = panels(run_of(train__loss=[1.7e308, 1e-290]))["loss"]
+    assert len(places(svg, "line")) == 2
+    assert tick_texts(svg, "end") == ["1e-200", "1", "1e200"]
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -95,6 +171,10 @@ def test_axes_have_round_ticks_and_a_name():
     ]
     assert tick_texts(svg, "middle") == ["0", "50", "100", "150", "step"]
     assert tick_texts(svg, "end") == ["0.6", "0.8", "1"]
+    _, svg = panels(run_of(train__loss=[1.0] * 10_001))["loss"]
+    last = next(text for text in svg.iter("text") if text.text == "10,000")
+    assert float(last.get("x")) <= 320 - 6 * 6.5 / 2  # not cut off
+    assert len(places(svg, "dot")) == 0
 
 
 def test_what_spans_decades_is_logarithmic_but_a_learning_rate():
@@ -110,11 +190,11 @@ def test_what_spans_decades_is_logarithmic_but_a_learning_rate():
 
 def test_the_legend_says_what_is_there_and_the_table_has_no_empty_column():
     run = run_of(train__loss=[1.0, 0.5], val__loss=[1.0, 0.6])
-    page = still([run], [columns(run)])
+    page = still([run], [columns(run)], [[]])
     assert re.findall(r"</svg>([a-z ]+)</span>", page) == ["training", "validation"]
     assert "<th>test" not in page
     run.meta["test"] = {"accuracy": 0.5}
-    assert "<th>test<" in still([run], [columns(run)])
+    assert "<th>test<" in still([run], [columns(run)], [[]])
 
 
 @given(

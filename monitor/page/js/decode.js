@@ -42,7 +42,8 @@ async function decodeContent(content) {
 }
 
 // A trace is a series to be drawn. Its `centre` is what smoothing averages: where points were left out the means of
-// columns, each standing for `n` points, since the extremes alone would say more of the noise than of the trend.
+// columns, each standing for `n` points, since the extremes alone would say more of the noise than of the trend. Both have
+// `ends`: the points after which a line ends, since the next one is too far (scales.py says how far).
 function decodeTrace(name, series, read) {
   const x = read.whole(series.x);
   const y = read.numbers(series.y);
@@ -50,7 +51,9 @@ function decodeTrace(name, series, read) {
     x: read.whole(series.means[0]),
     y: read.numbers(series.means[1]),
     n: read.whole(series.means[2]),
+    ends: new Set(read.whole(series.means[3])),
   };
+  const ends = new Set(read.whole(series.ends));
   return {
     name,
     metric: series.metric,
@@ -59,7 +62,8 @@ function decodeTrace(name, series, read) {
     gaps: series.gaps,
     x,
     y,
-    centre: means || { x, y, n: null },
+    ends,
+    centre: means || { x, y, n: null, ends },
   };
 }
 

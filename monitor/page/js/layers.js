@@ -149,7 +149,7 @@ function readLayers(plot, step) {
   const j = Math.max(0, searchSorted(layer.steps, step + 1e-9) - 1);
   const rows = layer.names.map((name, i) => ({
     label: name,
-    value: formatNumber(layer.values[j * layer.names.length + i]),
+    value: formatNumber(layer.values[j * layer.names.length + i], 3), // a shade has no more (packing.py)
   }));
   return rows.map((row) => (row.value === "nan" ? { ...row, value: "none" } : row));
 }

@@ -10,9 +10,9 @@ function inView(steps, domain) {
 }
 
 // Of each column in view, `wide` pixels across: x and the low, high, first and last of its finite points, in pixels, with
-// their sum and weight; null where a gap is.
+// their sum and weight; null where a line ends.
 // Drawing first, least, greatest and last of each column gives the same pixels as drawing all points (Jugel et al. 2014).
-function columnsOf(x, y, n, [from, to], X, Y, wide) {
+function columnsOf({ x, y, n, ends }, [from, to], X, Y, wide) {
   const columns = [];
   let open = null;
   for (let i = from; i < to; i++) {
@@ -33,6 +33,10 @@ function columnsOf(x, y, n, [from, to], X, Y, wide) {
     } else {
       open = { x: at, low: height, high: height, first: height, last: height, sum: weight * y[i], weight };
       columns.push(open);
+    }
+    if (ends.has(i)) {
+      columns.push(null);
+      open = null;
     }
   }
   return columns;
@@ -122,7 +126,7 @@ function drawRecorded(plot, Y, { run, trace }) {
     alpha: app.focusRun === null || app.focusRun === run.id ? 1 : 0.12,
   };
   part.dense = trace.centre.n !== null || view[1] - view[0] > DENSE * (plot.width - plot.left);
-  part.columns = columnsOf(trace.x, trace.y, null, view, plot.x.to, Y, part.dense ? bandWidth(plot, trace) : 0.5);
+  part.columns = columnsOf({ ...trace, n: null }, view, plot.x.to, Y, part.dense ? bandWidth(plot, trace) : 0.5);
   ctx.strokeStyle = ctx.fillStyle = part.colour;
   ctx.setLineDash(part.dense ? [] : PARTS[trace.part].dash);
   if (part.dense) {
@@ -146,9 +150,9 @@ function bandWidth(plot, trace) {
 function drawMiddle(plot, Y, part) {
   if (!part.dense && app.smoothing === 0) return;
   const { ctx } = plot;
-  const { x, y, n } = part.trace.centre;
-  const values = app.smoothing > 0 ? smoothed(part.trace, app.smoothing) : y;
-  const columns = columnsOf(x, values, n, inView(x, plot.x.domain), plot.x.to, Y, app.smoothing > 0 ? 1 : 4);
+  const { centre } = part.trace;
+  const line = app.smoothing > 0 ? { ...centre, y: smoothed(part.trace, app.smoothing) } : centre;
+  const columns = columnsOf(line, inView(centre.x, plot.x.domain), plot.x.to, Y, app.smoothing > 0 ? 1 : 4);
   ctx.strokeStyle = part.colour;
   ctx.globalAlpha = part.alpha;
   ctx.setLineDash(PARTS[part.trace.part].dash);
@@ -176,24 +180,29 @@ function drawMarks(plot, { run, trace, view, dense, columns, alpha, colour }) {
     kept: trace.x.length,
     drawn: view[1] - view[0],
     dense,
+    pieces: columns.filter((column, i) => column && !columns[i - 1]).length,
     gaps,
     beyond,
   };
 }
 
-// Each run has a shape of its own, for those who do not see the colours: at every point where there is room, otherwise
-// here and there, at another place for each run.
+// Each run has a shape of its own, for those who do not see the colours: at every point where there is room, and at those
+// that no line joins to another; otherwise here and there, at another place for each run.
 function drawShapes(plot, run, columns) {
   const several = app.model.runs.length > 1;
+  const [shape, size] = several ? [shapeOf(run), 4] : ["circle", 2.6];
+  const draw = ({ x, first }) => drawShape(plot.ctx, shape, x, first, size);
   const points = columns.filter(Boolean);
   const room = (plot.width - plot.left) / Math.max(points.length, 1);
-  const apart = room > 14 ? 0 : several ? 110 : Infinity;
-  if (apart === Infinity) return;
-  let next = apart ? plot.left + ((run.index * 37) % 110) : -Infinity;
+  if (room > 14) return points.forEach(draw);
+  const isLone = (column, i) => column && !columns[i - 1] && !columns[i + 1];
+  columns.filter(isLone).forEach(({ x, first }) => drawShape(plot.ctx, shape, x, first, Math.max(size, 3.4)));
+  if (!several) return;
+  let next = plot.left + ((run.index * 37) % 110);
   for (const point of points) {
     if (point.x < next) continue;
-    drawShape(plot.ctx, several ? shapeOf(run) : "circle", point.x, point.first, several ? 4 : 2.6);
-    next = Math.max(point.x, next) + apart;
+    draw(point);
+    next = Math.max(point.x, next) + 110;
   }
 }
 

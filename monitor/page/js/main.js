@@ -75,11 +75,16 @@ function showToolbar() {
   document.getElementById("log-x").setAttribute("aria-pressed", String(app.x.log));
   document.getElementById("log-y").setAttribute("aria-pressed", String(allLog()));
   document.getElementById("reset").disabled = app.x.domain === null;
-  document.getElementById("range").textContent = app.x.domain
-    ? `steps ${formatNumber(low, 6)} to ${formatNumber(high, 6)}`
-    : "";
+  document.getElementById("range").textContent = app.x.domain ? stepsWithin(low, high) : "";
   document.getElementById("half-life").textContent = halfLife();
   document.getElementById("theme").textContent = `theme: ${app.theme}`;
+}
+
+// The first and the last whole step of a range; of one between two steps, these.
+function stepsWithin(low, high) {
+  const inside = Math.ceil(low) <= Math.floor(high);
+  const [first, last] = inside ? [Math.ceil(low), Math.floor(high)] : [Math.floor(low), Math.ceil(high)];
+  return `steps ${formatCount(first)} to ${formatCount(last)}`;
 }
 
 // In how many steps the past loses half of its weight; of several curves, the first one that is shown.
