@@ -134,8 +134,8 @@ class Run:
     # Series -----------------------------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """The names of all series, in the order in which they first appear."""
-        return list(dict.fromkeys(name for event in self.events if event["k"] in store.SCALARS for name in event["d"]))
+        """The names of all series that count, in the order in which they first appear."""
+        return list(dict.fromkeys(name for event in self.select(*store.SCALARS) for name in event["d"]))
 
     def series(self, name: str, segment: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(steps, values) of one series; where a step was logged twice, the later value counts.
@@ -240,8 +240,8 @@ class Run:
         return np.array(steps), columns, matrix.reshape(len(steps), len(columns))
 
     def histogram_names(self) -> list[str]:
-        """The names of all histograms, in the order in which they first appear."""
-        return list(dict.fromkeys(name for event in self.events if event["k"] == "histogram" for name in event["d"]))
+        """The names of all histograms that count, in the order in which they first appear."""
+        return list(dict.fromkeys(name for event in self.select("histogram") for name in event["d"]))
 
     def histogram(self, name: str, segment: int | None = None) -> list[tuple[int, Histogram]]:
         """(step, Histogram) for every time that a histogram was recorded, in order of steps."""

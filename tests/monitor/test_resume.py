@@ -89,6 +89,23 @@ def test_where_training_went_on_only_what_is_measured_again_is_replaced(tmp_path
     assert run.series("train/running_loss")[1].tolist() == [0, 1, 2]
 
 
+def test_what_is_not_measured_again_is_no_series_any_more(tmp_path):
+    """All that is named can be read."""
+    path = start(tmp_path, [1, 2, 3])
+    recorder = Recorder.resume(path, step=1)
+    recorder.log(2, lr=0.1)
+    recorder.log_histogram("w", [1.0, 2.0])
+    recorder.finish("failed")
+    assert Run.open(path).names() == ["loss", "lr"]
+    recorder = Recorder.resume(path, step=1)
+    recorder.log(2, loss=5.0)
+    recorder.finish()
+    run = Run.open(path)
+    assert (run.names(), run.histogram_names()) == (["loss"], [])
+    assert run.series("loss")[1].tolist() == [1, 5]
+    assert "1 series" in repr(run)
+
+
 def test_a_third_segment_may_go_further_back_than_the_second(tmp_path):
     path = start(tmp_path, range(1, 9))
     for step, again in ((6, [7, 8, 9]), (3, [4, 5])):
