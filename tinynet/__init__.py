@@ -42,7 +42,7 @@ from tinynet.layers import (
     Sigmoid,
     Tanh,
 )
-from tinynet.messages import ShapeError
+from tinynet.messages import ShapeError, no_attribute_of_tinynet
 from tinynet.tensor import Tensor
 from tinynet.training import evaluate, fit, predict
 
@@ -55,7 +55,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """compare, search and Comparison are imported when they are asked for: who trains one net needs none of that."""
     if name not in ("Comparison", "compare", "search"):
-        raise AttributeError(f"module 'tinynet' has no attribute {name!r}")
+        raise no_attribute_of_tinynet(name, functional, optimizers)
     from tinynet import comparison
 
     return getattr(comparison, name)

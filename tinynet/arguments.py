@@ -17,7 +17,7 @@ from tinynet import functional as F
 from tinynet.backend import as_array, same_device
 from tinynet.layers import Module
 from tinynet.naming import lookup
-from tinynet.tensor import plain
+from tinynet.tensor import Tensor, plain
 
 LOSSES = {
     "cross_entropy": F.cross_entropy,
@@ -46,6 +46,12 @@ def check_parts(model: Any, optimizer: Any, callbacks: Any, recorder: Any) -> No
     check_model(model)
     _check_optimizer(optimizer, model)
     _check_helpers(callbacks, recorder)
+
+
+def check_named(more: Sequence[Any]) -> None:
+    """x and y are easily given one by one."""
+    if more:
+        raise TypeError("fit: data is one pair, and all that follows it is named: fit(model, (x, y), loss=...)")
 
 
 def check_model(model: Any) -> None:
@@ -91,6 +97,15 @@ def _check_helpers(callbacks: Any, recorder: Any) -> None:
             raise TypeError(f"callbacks must hold objects with the hooks of monitor.Callback, got {callback!r}")
 
 
+def check_loss_of_step(value: Any) -> None:
+    """The loss of a training step is walked back, so it must be part of the graph."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"loss must return a Tensor computed from the outputs, got {type(value).__name__}: float(), .item(), .data and "
+            ".numpy() leave the graph"
+        )
+
+
 def find_loss(loss: str | Callable) -> Callable:
     """A loss by its name, or the function itself."""
     return loss if callable(loss) else lookup("loss", loss, LOSSES)
@@ -123,13 +138,26 @@ def find_metrics(metrics: Sequence[str | Callable]) -> dict[str, Callable]:
 def data_pair(name: str, value: Any) -> tuple[Any, Any]:
     """The pair (x, y) as arrays: of one length, not empty, finite."""
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"{name} must be a pair (x, y), got {type(value).__name__}")
+        hint = f": write ({name}.x, {name}.y) of it" if hasattr(value, "x") and hasattr(value, "y") else ""
+        raise TypeError(f"{name} must be a pair (x, y), got {type(value).__name__}{hint}")
+    _refuse_several(name, *value)
     x, y = inputs(value[0]), as_array(plain(value[1]))
     if y.ndim < 1 or len(x) != len(y):
         raise ValueError(f"x has {len(x)} rows, but y has the shape {y.shape}")
     _refuse_nonfinite("x", x)
     _refuse_nonfinite("y", y)
     return x, y
+
+
+def _refuse_several(name: str, x: Any, y: Any) -> None:
+    """Arrays that have one row for each target are inputs of their own, and not rows."""
+    if not (isinstance(x, tuple | list) and x and np.ndim(plain(y)) and len(x) != len(y)):
+        return
+    if all(getattr(part, "ndim", 0) and len(part) == len(y) for part in x):
+        raise ValueError(
+            f"{name} has {len(x)} arrays of {len(y)} rows as x, and there is one x: np.concatenate([...], axis=1) joins "
+            "columns. A model that takes several inputs is trained in a loop of your own"
+        )
 
 
 def inputs(x: Any) -> Any:

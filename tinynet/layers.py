@@ -15,7 +15,7 @@ import numpy as np
 from tinynet import functional as F
 from tinynet.backend import Array, get_default_dtype, placed
 from tinynet.initializers import Initializer, initializer
-from tinynet.messages import ShapeError
+from tinynet.messages import ShapeError, name_of
 from tinynet.module import Module, Parameter
 from tinynet.naming import lookup
 from tinynet.tensor import Tensor
@@ -147,6 +147,11 @@ class Activation(Module):
     """An activation function as a layer: Activation("relu")."""
 
     def __init__(self, name: str):
+        if callable(name):
+            raise TypeError(
+                f"activation is one of the names {', '.join(ACTIVATIONS)}, got {name!r}: another function is a layer of a "
+                "Sequential as it is"
+            )
         self.function = lookup("activation", name, ACTIVATIONS)
         self.name = name
 
@@ -247,7 +252,8 @@ class Sequential(Module):
         return len(self.layers)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(repr, self.layers))})"
+        shown = (name_of(f) if not isinstance(f, Module) and hasattr(f, "__name__") else repr(f) for f in self.layers)
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class MLP(Sequential):
@@ -282,7 +288,9 @@ class MLP(Sequential):
         seed: int | Sequence[int] | None = None,
         replicas: int | None = None,
     ):
-        sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+        if not isinstance(sizes, Iterable):
+            raise TypeError(f"MLP: sizes is one list of inputs, hidden units and outputs: MLP([2, 32, 2]), got {sizes!r}")
+        sizes = list(sizes)
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes must list at least inputs and outputs, such as [2, 32, 2], got {sizes!r}")
         self.replicas = replicas

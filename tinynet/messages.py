@@ -6,6 +6,7 @@ The calls themselves are made without looking; only when one fails is the explan
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,84 @@ def no_rule(function: Callable) -> TypeError:
     )
 
 
+_IN_PLACE = "with no_grad(): t -= ... (or +=, *=, /=), or t.data[...] = ..., to change it in place"
+
+# What PyTorch (or NumPy) has, and what is written here for it.
+OF_A_TENSOR = {
+    **{
+        name: f"np.{name}(t)"
+        for name, function in vars(np).items()
+        if callable(function) and any(function in table for table in (RULES, COMPOSED, PLAIN))
+    },
+    **dict.fromkeys(("add_", "clamp_", "copy_", "div_", "fill_", "mul_", "sub_", "zero_"), _IN_PLACE),
+    **dict.fromkeys(("view", "view_as", "reshape_as"), "t.reshape(...)"),
+    **dict.fromkeys(("clone", "copy"), "+t for a copy in the graph, Tensor(t.data.copy()) for one of its own"),
+    **dict.fromkeys(("long", "int", "bool"), "t.data.astype(int), an array"),
+    **dict.fromkeys(("mm", "bmm"), "a @ b"),
+    **{name: f"tinynet.{name}(t)" for name in ("relu", "sigmoid", "softmax", "log_softmax", "logsumexp")},
+    "clamp": "t.clip(min, max)",
+    "cpu": 't.to("cpu")',
+    "cuda": 't.to("cuda")',
+    "dim": "t.ndim",
+    "div": "a / b",
+    "double": "t.astype(np.float64)",
+    "expand": "np.broadcast_to(t, shape)",
+    "float": "t.astype(np.float32)",
+    "grad_fn": "t.node",
+    "is_leaf": "t.node is None",
+    "mul": "a * b",
+    "norm": "np.linalg.norm(t)",
+    "numel": "t.size",
+    "permute": "t.transpose(...)",
+    "pow": "t ** n",
+    "repeat": "np.repeat(t, n, axis) to repeat elements, np.tile(t, n) to repeat all of it",
+    "requires_grad_": "t.requires_grad = True, or False",
+    "rsqrt": "1 / np.sqrt(t)",
+    "sub": "a - b",
+    "t": "t.T",
+    "unsqueeze": "np.expand_dims(t, axis)",
+}
+OF_TINYNET = {
+    "BCEWithLogitsLoss": "tinynet.binary_cross_entropy_with_logits(outputs, targets)",
+    "CrossEntropyLoss": "tinynet.cross_entropy(outputs, labels)",
+    "MSELoss": "tinynet.mse_loss(outputs, targets)",
+    "binary_cross_entropy": "tinynet.binary_cross_entropy_with_logits(outputs, targets), of outputs before the sigmoid",
+    "cat": "np.concatenate([...], axis)",
+    "from_numpy": "tinynet.Tensor(array)",
+    "load": "model.load_state_dict(np.load('model.npz'))",
+    "manual_seed": "seed=... where random numbers are drawn: MLP(sizes, seed=0), fit(..., seed=0)",
+    "nn": "tinynet.Linear, tinynet.Module ... (layers), tinynet.functional (functions)",
+    "optim": "tinynet.optimizers",
+    "save": "np.savez('model.npz', **model.state_dict())",
+}
+
+
+class Elsewhere:
+    """In the place of a name that a Tensor has not: whoever asks for it gets the usual error, and what to write."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, tensor: Any, kind: type) -> Any:
+        raise _no_attribute(f"{kind.__name__!r} object", self.name, OF_A_TENSOR[self.name])
+
+
+def no_attribute_of_tinynet(name: str, *homes: ModuleType) -> AttributeError:
+    """The error for a name that tinynet has not: it may be PyTorch's, or be in one of the homes or in NumPy."""
+    instead = OF_TINYNET.get(name)
+    if instead is None and not name.startswith("_"):
+        home = next((home for home in homes if callable(vars(home).get(name))), None)
+        if home is not None:
+            instead = f"{'tinynet.' * (home.__name__ == 'optimizers')}{home.__name__}.{name}"
+        elif callable(vars(np).get(name)):
+            instead = f"np.{name}(...)"
+    return _no_attribute("module 'tinynet'", name, instead)
+
+
+def _no_attribute(thing: str, name: str, instead: str | None) -> AttributeError:
+    return AttributeError(f"{thing} has no attribute {name!r}" + (f": write {instead}" if instead else ""))
+
+
 def explained(error: Exception, function: Callable, values: list) -> Exception:
     """The same kind of error, naming the operation and its operands."""
     operands = [v for v in values if hasattr(v, "shape")]
@@ -81,7 +160,8 @@ def in_place_while_recording(tensor: Any) -> TypeError:
     """The error for w -= ... outside no_grad()."""
     return TypeError(
         f"{tensor.name or 'a leaf'} of shape {tensor.shape} requires a gradient, and is not changed in place while calls "
-        "are recorded: move a parameter inside no_grad (with no_grad(): w -= ...), or write w = w - ... for a new Tensor"
+        "are recorded: move a parameter inside no_grad (with no_grad(): w -= ...). (w = w - ... is no way round: it makes "
+        "a new Tensor, which gets no gradient)"
     )
 
 

@@ -147,15 +147,19 @@ class Module:
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Copy the values in; names and shapes must match (strict=False: names missing on either side are left out)."""
+        if not hasattr(state, "keys"):
+            raise TypeError(
+                f"load_state_dict: the state is a dict of arrays by name, got {state!r}: np.load('model.npz') reads one "
+                "that np.savez('model.npz', **model.state_dict()) wrote"
+            )
         own = dict(self.named_parameters())
         buffers = {name: (module, attr) for name, module, attr in self._named_buffers()}
         missing = sorted((own.keys() | buffers.keys()) - state.keys())
         unknown = sorted(state.keys() - own.keys() - buffers.keys())
         if strict and (missing or unknown):
-            raise ValueError(
-                f"the state does not fit {type(self).__name__}: missing {missing or 'nothing'}, "
-                f"not known here {unknown or 'nothing'} (strict=False loads what fits)"
-            )
+            said = [("it lacks", missing), ("the model does not know", unknown)]
+            found = " and ".join(f"{words} {', '.join(names)}" for words, names in said if names)
+            raise ValueError(f"the state does not fit {type(self).__name__}: {found} (strict=False loads what fits)")
         places = {
             name: own[name].data if name in own else getattr(*buffers[name]) for name in own | buffers if name in state
         }
@@ -169,7 +173,7 @@ class Module:
     # Showing ----------------------------------------------------------------------------------------------------------
 
     def summary(self) -> str:
-        """A table of layers: name, kind, shapes and number of parameters."""
+        """A table of layers: name, kind, shapes and number of parameters; and which of them are frozen."""
         rows = [("layer", "kind", "parameters")]
         total, counted = 0, set[Parameter]()  # a parameter used twice counts once
         for name, module, held in self._walk("", set()):
@@ -179,8 +183,14 @@ class Module:
             if own or not inner:
                 count = sum(p.size for p in own)
                 total += count
-                rows.append((name or "(itself)", type(module).__name__ if inner else repr(module), f"{count:,}"))
+                kind = type(module).__name__ if inner else repr(module)
+                learnt = sum(p.size for p in own if p.requires_grad)
+                kind += "" if learnt == count else ", partly frozen" if learnt else ", frozen"
+                rows.append((name or "(itself)", kind, f"{count:,}"))
         rows.append(("total", "", f"{total:,}"))
+        learnt = sum(p.size for p in counted if p.requires_grad)
+        if learnt < total:
+            rows.append(("trainable", "", f"{learnt:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows)
 

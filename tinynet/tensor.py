@@ -18,6 +18,8 @@ from tinynet.backend import Array, as_array, beside, device_of, explain_memory, 
 from tinynet.compositions import COMPOSED, matmul
 from tinynet.graph import WATCHING, Node, is_recording, pull_back
 from tinynet.messages import (
+    OF_A_TENSOR,
+    Elsewhere,
     ShapeError,
     check_differentiable,
     explained,
@@ -208,7 +210,8 @@ class Tensor:
         """
         if not self.requires_grad:
             raise RuntimeError(
-                "backward() on a tensor that nothing recorded: no operand required a gradient, or it was computed "
+                "backward() on a tensor that nothing recorded: no operand required a gradient (are all parameters frozen? "
+                "w = w - ... inside no_grad() makes a new Tensor without gradient: write w -= ...), or it was computed "
                 "inside no_grad() or by a captured function (call backward() inside that)"
             )
         if self.node is None:
@@ -260,6 +263,10 @@ class Tensor:
     __isub__ = _in_place(np.subtract)
     __imul__ = _in_place(np.multiply)
     __itruediv__ = _in_place(np.divide)
+    __ifloordiv__ = _in_place(np.floor_divide)
+    __imod__ = _in_place(np.remainder)
+    __ipow__ = _in_place(np.power)
+    __imatmul__ = _in_place(np.matmul)
 
     # These answer with plain arrays: masks and whole numbers have no gradient.
     __eq__ = _plainly(operator.eq)
@@ -305,8 +312,8 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
             "a Tensor is not written in place, since the graph may need the old values: build the new value with "
-            "np.where, np.stack or np.concatenate. (t.data can be written to, but only while no graph needs it: until then "
-            "NumPy calls it read-only)"
+            "np.where, np.stack or np.concatenate. To change a parameter by hand, write with no_grad(): w.data[0] = 5 "
+            "(while a graph needs the old values, NumPy calls them read-only)"
         )
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -383,6 +390,9 @@ class Tensor:
     def mT(self) -> Tensor:
         return self.swapaxes(-1, -2)
 
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__()} - ELSEWHERE)
+
     # NumPy's functions ------------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -405,6 +415,11 @@ class Tensor:
     def __array_function__(self, function: Callable, types: Any, args: tuple, params: dict) -> Any:
         return answer(function, args, params)
 
+
+# Not a __getattr__ for what is missing: with one, Python would take twice the time for the attributes that are there.
+ELSEWHERE = {name for name in OF_A_TENSOR if not hasattr(Tensor, name)}
+for _name in ELSEWHERE:
+    setattr(Tensor, _name, Elsewhere(_name))
 
 _GETITEM = kernels.getitem.__wrapped__  # type: ignore[attr-defined]
 _CLIP = kernels.clip.__wrapped__  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class Training:
 def fit(
     model: Any,
     data: tuple[Any, Any],
-    *,
+    *more: Never,
     loss: str | Callable,
     optimizer: Any,
     epochs: int,
@@ -123,6 +123,7 @@ def fit(
     >>> run.last("train/loss") < 0.3
     True
     """
+    arguments.check_named(more)
     epochs, batch_size = arguments.whole("epochs", epochs), arguments.whole("batch_size", batch_size)
     seed = arguments.whole("seed", seed, least=0)
     arguments.check_parts(model, optimizer, callbacks, recorder)
@@ -179,6 +180,7 @@ def _step(model: Any, loss_of: Callable, optimizer: Any, inside: Inside) -> Call
         inside.look()
         optimizer.zero_grad()
         value = loss_of(model(x), y)
+        arguments.check_loss_of_step(value)
         value.backward()
         for watcher in watchers:
             watcher.gradients()  # as they are before the optimizer clips them

@@ -3,6 +3,7 @@
 import functools
 import re
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -677,6 +678,9 @@ BAD = {
     "no pair": ({"data": X}, TypeError, "data must be a pair (x, y), got ndarray"),
     "three": ({"data": (X, Y, Y)}, TypeError, "data must be a pair (x, y), got tuple"),
     "no pair 2": ({"validation": X}, TypeError, "validation must be a pair (x, y), got ndarray"),
+    "data set": ({"data": SimpleNamespace(x=X, y=Y)}, TypeError, "got SimpleNamespace: write (data.x, data.y) of it"),
+    "two inputs": ({"data": ((X, X), Y)}, ValueError, "data has 2 arrays of 60 rows as x, and there is one x: np.concatenate"),
+    "inputs of other widths": ({"validation": ([X, X[:, :1]], Y)}, ValueError, "validation has 2 arrays of 60 rows as x"),
     "empty": ({"data": (X[:0], Y[:0])}, ValueError, "the data set is empty: x has no rows"),
     "nan": ({"data": (with_hole(np.nan), Y)}, ValueError, "values that are nan or infinite, the first at row 7, column 1"),
     "inf": ({"validation": (with_hole(-np.inf), Y)}, ValueError, "x has 2 values that are nan or infinite, the first"),
@@ -703,10 +707,24 @@ BAD = {
     "loss of each": ({"loss": functools.partial(cross_entropy, reduction="none")}, ValueError,
                      "loss must return one number for a batch, got the shape (60,): take the mean"),
     "no loss returned": ({"loss": lambda outputs, y: None}, ValueError, "loss must return one number for a batch, got None"),
+    "loss a number": ({"loss": lambda outputs, y: cross_entropy(outputs, y).item()}, TypeError,
+                      "loss must return a Tensor computed from the outputs, got float: float(), .item(), .data and"),
     "seed": ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
     "seed text": ({"seed": "0"}, TypeError, "seed must be a whole number, got '0'"),
     "width": ({"data": (X[:, :1], Y)}, ShapeError, "layers.0: Linear(2 -> 8) expected input of shape [..., 2], got [60"),
 }  # fmt: skip
+
+
+def test_x_and_y_are_one_argument():
+    model = MLP([2, 8, 2], seed=0)
+    with pytest.raises(TypeError, match=r"^fit: data is one pair.*: fit\(model, \(x, y\), loss=...\)$"):
+        fit(model, X, Y, loss="cross_entropy", optimizer=Adam(model.parameters()), epochs=1)
+
+
+def test_a_list_of_rows_is_one_input():
+    x = [np.float32([i, 1.0]) for i in range(2)]  # arrays as long as there are targets: the widths of a row
+    model = MLP([2, 8, 2], seed=0)
+    fit(model, (x, [0, 1]), loss="cross_entropy", optimizer=Adam(model.parameters()), epochs=1)
 
 
 @pytest.mark.parametrize("case", BAD)

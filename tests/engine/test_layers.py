@@ -1,5 +1,7 @@
 """Layers and models: what they compute, what they own, how they are saved, and what they say about a wrong input."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -186,7 +188,7 @@ def test_state_dict_is_strict():
     model = tn.MLP([4, 8, 2], seed=0)
     state = model.state_dict()
     state["extra"] = state.pop("layers.0.bias")
-    with pytest.raises(ValueError, match=r"missing \['layers.0.bias'\], not known here \['extra'\]"):
+    with pytest.raises(ValueError, match=r"MLP: it lacks layers.0.bias and the model does not know extra \(strict"):
         model.load_state_dict(state)
     model.load_state_dict(state, strict=False)
     with pytest.raises(tn.ShapeError, match=r"layers.0.weight: the model has shape \(4, 8\), the state \(8, 4\)"):
@@ -261,6 +263,38 @@ def test_summary_counts_parameters():
     text = tn.MLP([64, 128, 10], dropout=0.2, seed=0).summary()
     assert "layers.0  Linear(64 -> 128)       8,320" in text
     assert text.splitlines()[-1].split() == ["total", "9,610"]
+
+
+def test_summary_says_what_is_frozen():
+    model = tn.MLP([2, 3, 2], seed=0)
+    assert "frozen" not in model.summary()
+    assert "trainable" not in model.summary()
+    model.layers[0].bias.requires_grad = False
+    assert model.summary().splitlines()[1].split() == ["layers.0", "Linear(2", "->", "3),", "partly", "frozen", "9"]
+    model.layers[0].weight.requires_grad = False
+    lines = model.summary().splitlines()
+    assert lines[1].split() == ["layers.0", "Linear(2", "->", "3),", "frozen", "9"]
+    assert [line.split() for line in lines[-2:]] == [["total", "17"], ["trainable", "8"]]
+
+
+def test_functions_among_the_layers_are_shown_by_name():
+    double = functools.partial(np.multiply, 2)
+    model = tn.Sequential(tn.Linear(2, 3), tn.relu, np.tanh, double)
+    assert repr(model) == f"Sequential(Linear(2 -> 3), relu, np.tanh, {double!r})"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: tn.MLP(2, 32, 2), TypeError, r"sizes is one list of .*: MLP\(\[2, 32, 2\]\), got 2$"),
+        (lambda: tn.MLP([2, 4, 2], activation=np.tanh), TypeError, r"one of the names relu, .*, got <ufunc 'tanh'>"),
+        (lambda: tn.Linear(2, 1).load_state_dict("m.npz"), TypeError, r"a dict of arrays by name, got 'm.npz': np.load\("),
+        (lambda: tn.Linear(2, 1).load_state_dict({}), ValueError, r"does not fit Linear: it lacks bias, weight \(strict"),
+    ],
+)
+def test_what_is_given_in_another_form(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
 
 
 def test_an_activation_has_a_class_of_its_own():

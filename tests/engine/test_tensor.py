@@ -1,13 +1,17 @@
 """Tensor behaves like a NumPy array, keeps its dtype, and says clearly what it does not do."""
 
 import collections
+import copy
 import math
 import operator
+import pickle
+import re
 
 import numpy as np
 import pytest
 
 import tinynet as tn
+from tinynet import messages
 
 
 def recorded(*shape, dtype=np.float64):
@@ -181,7 +185,7 @@ def test_repr_shows_values_and_origin():
             TypeError,
             r"clip has no derivative with respect to operand 1: pass it as an array",
         ),
-        (lambda t: t.__setitem__(0, 1.0), TypeError, "not written in place.*np.where"),
+        (lambda t: t.__setitem__(0, 1.0), TypeError, r"not written in place.*np.where.*no_grad\(\): w.data\[0\] = 5"),
         (lambda t: bool(t), ValueError, r"shape \(2, 3\) is ambiguous"),
         (lambda t: float(t), ValueError, r"one element has an item\(\), this one has shape \(2, 3\)"),
         (lambda t: np.asarray(t), TypeError, r"silently drop.*t.detach\(\)"),
@@ -223,6 +227,9 @@ IN_PLACE = {
     "-=": (operator.isub, -1.0),
     "*=": (operator.imul, 2.0),
     "/=": (operator.itruediv, 0.5),
+    "//=": (operator.ifloordiv, 0.0),
+    "%=": (operator.imod, 1.0),
+    "**=": (operator.ipow, 1.0),
 }
 
 
@@ -238,6 +245,34 @@ def test_inside_no_grad_a_parameter_moves_in_place(operate, value, make):
     assert array.tolist() == [value, value]
     assert w.dtype == np.float32
     assert w.node is None
+
+
+def test_a_matrix_is_multiplied_in_place_or_not_at_all():
+    w = tn.Parameter([[1.0, 2.0], [3.0, 4.0]])
+    same = w
+    with tn.no_grad():
+        w @= np.float32([[0.0, 1.0], [1.0, 0.0]])
+        assert w is same
+        assert w.tolist() == [[2.0, 1.0], [4.0, 3.0]]
+        with pytest.raises(ValueError, match=r"matmul.* of shape \(2, 2\) and \(2, 1\)"):
+            w @= np.ones((2, 1), np.float32)
+    assert w.tolist() == [[2.0, 1.0], [4.0, 3.0]]
+
+
+@pytest.mark.parametrize("operate", [operator.ipow, operator.imod, operator.ifloordiv, operator.imatmul])
+def test_in_place_by_hand_can_be_captured(operate):
+    def values(wrap):
+        w = tn.Parameter([[5.5, -2.0], [0.25, 9.0]])
+
+        def step(x):
+            with tn.no_grad():
+                operate(w, x)
+            return w * 1
+
+        step = wrap(step)
+        return [step(np.float32([[0.5, 1.0], [2.0, k]])).tolist() for k in (1, 2, 1, 0.5, 1)]
+
+    assert str(values(tn.capture)) == str(values(lambda step: step))
 
 
 def test_gradient_descent_by_hand_is_that_of_sgd():
@@ -292,7 +327,7 @@ def test_gradient_descent_by_hand_can_be_captured():
 
 def test_outside_no_grad_a_leaf_is_not_changed_in_place():
     for w in (tn.Parameter([1.0]), recorded(1)):
-        with pytest.raises(TypeError, match=r"\(with no_grad\(\): w -= ...\), or write w = w - "):
+        with pytest.raises(TypeError, match=r"\(with no_grad\(\): w -= ...\)\. \(w = w - ... is no way round"):
             w -= 1.0
         assert w.tolist() == [1.0]
 
@@ -326,6 +361,96 @@ def test_sums_grow_as_before():
     with tn.no_grad():
         plain += 1.0
     assert (plain.tolist(), alias.tolist()) == ([2.0], [1.0])
+
+
+# Names that are not there -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("exp", "'Parameter' object has no attribute 'exp': write np.exp(t)"),
+        ("any", "'Parameter' object has no attribute 'any': write np.any(t)"),
+        ("sort", "'Parameter' object has no attribute 'sort': write np.sort(t)"),
+        ("view", "'Parameter' object has no attribute 'view': write t.reshape(...)"),
+        ("softmax", "'Parameter' object has no attribute 'softmax': write tinynet.softmax(t)"),
+        ("sub_", "'Parameter' object has no attribute 'sub_': write with no_grad(): t -= ..."),
+        ("requires_grad_", "'Parameter' object has no attribute 'requires_grad_': write t.requires_grad = True, or False"),
+    ],
+)
+def test_a_name_of_pytorch_is_answered_with_what_to_write(name, text):
+    with pytest.raises(AttributeError) as caught:
+        getattr(tn.Parameter([1.0]), name)
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize("name", ["shpe", "cumprod", "pi", "exp_"])
+def test_any_other_name_is_just_not_there(name):
+    t = tn.Tensor([1.0])
+    assert not hasattr(t, name)
+    with pytest.raises(AttributeError, match=f"^'Tensor' object has no attribute '{name}'$"):
+        getattr(t, name)
+
+
+def test_copies_and_pickles_go_on_without_the_names():
+    w = tn.Parameter([1.0, 2.0], name="w")
+    for other in (copy.copy(w), copy.deepcopy(w), pickle.loads(pickle.dumps(w))):
+        assert type(other) is tn.Parameter
+        assert (other.name, other.tolist(), other.requires_grad) == ("w", [1.0, 2.0], True)
+    with pytest.raises(AttributeError, match="no attribute 'data'"):  # not yet filled in
+        tn.Tensor.__new__(tn.Tensor).data  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nn", "write tinynet.Linear, tinynet.Module ... (layers), tinynet.functional (functions)"),
+        (
+            "binary_cross_entropy",
+            "write tinynet.binary_cross_entropy_with_logits(outputs, targets), of outputs before",
+        ),
+        ("Adam", "write tinynet.optimizers.Adam"),
+        ("gelu", "write tinynet.functional.gelu"),
+        ("zeros", "write np.zeros(...)"),
+        ("save", "write np.savez('model.npz', **model.state_dict())"),  # not np.save
+    ],
+)
+def test_a_name_that_tinynet_has_elsewhere(name, text):
+    assert not hasattr(tn, name)
+    with pytest.raises(AttributeError) as caught:
+        getattr(tn, name)
+    assert str(caught.value).startswith(f"module 'tinynet' has no attribute {name!r}: {text}")
+
+
+@pytest.mark.parametrize("name", ["np", "pi", "lineer", "__path_of__", "_add"])
+def test_a_name_that_is_nowhere(name):
+    with pytest.raises(AttributeError, match=f"^module 'tinynet' has no attribute '{name}'$"):
+        getattr(tn, name)
+
+
+# What is advised is there --------------------------------------------------------------------------------------------------
+
+
+def test_no_advice_is_for_what_is_there():
+    t = tn.Tensor([[1.0]])
+    there = {name for name in messages.OF_A_TENSOR if hasattr(t, name)}
+    assert all(messages.OF_A_TENSOR[name] == f"np.{name}(t)" for name in there)  # t.sum() is np.sum(t)
+    assert there >= {"sum", "reshape"}
+    assert not any(hasattr(tn, name) for name in messages.OF_TINYNET)
+    advice = " ".join([*messages.OF_A_TENSOR.values(), *messages.OF_TINYNET.values()])
+    for home, name in re.findall(r"\b(tinynet|t|np)\.(linalg\.\w+|\w+)", advice):
+        assert operator.attrgetter(name)({"tinynet": tn, "t": t, "np": np}[home]) is not None or name == "node"
+
+
+def test_what_is_not_there_is_not_listed_and_the_rest_is():
+    names = dir(tn.Parameter([1.0]))
+    assert not {"exp", "view", "sub_"} & {*names}
+    assert {"sum", "data", "alone", "backward", "__add__"} <= {*names}
+    assert names == sorted(names)
+
+
+def test_attributes_that_are_there_are_looked_up_without_a_detour():
+    assert not any(hasattr(kind, "__getattr__") or "__getattribute__" in vars(kind) for kind in (tn.Tensor, tn.Parameter))
 
 
 # Subclasses of NumPy's array ---------------------------------------------------------------------------------------------

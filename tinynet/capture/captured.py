@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinynet.capture.agreement import agree
-from tinynet.capture.arguments import UnfitError, taken_apart
+from tinynet.capture.arguments import UnfitError, constants, taken_apart
 from tinynet.capture.program import Program
 from tinynet.capture.record import CHECKED_EVERY, Record
 from tinynet.graph import is_recording
@@ -19,6 +19,7 @@ from tinynet.graph import is_recording
 KEPT = 8  # programs of one function for arguments of one form: one for each combination of modes, say
 FORMS = 32  # how many forms (shapes, dtypes, other values) are kept
 IN_VAIN = 20  # recordings one after the other, none of which is met again: then capture is of no use
+HINT = " (a number among them is part of the program: pass one that changes as an array, np.array({:g}))"
 NOT_CALLED = object()  # in the place of an answer
 LATE = f"; this was seen only now, and up to {CHECKED_EVERY} calls before may have done what it did first"
 
@@ -101,8 +102,10 @@ class Captured:
             self._in_vain += 1
             if self._in_vain == IN_VAIN:
                 last = next(reversed(self._kept.get(form, ())), None)
-                why = last.changed() if last is not None else "the form of its arguments"
-                self._give_up(f"in {IN_VAIN} calls, {why or 'a step'} was never twice the same")
+                why = last.changed() or "a step" if last is not None else "the form of its arguments"
+                number = next((c for c in constants(form) if isinstance(c, float | np.number)), None)
+                hint = "" if last is not None or number is None else HINT.format(float(number))
+                self._give_up(f"in {IN_VAIN} calls, {why} was never twice the same{hint}")
             elif now.tape.is_usual:
                 self._keep(form, now, before)
         return answer
@@ -149,7 +152,8 @@ def capture(function: Callable, explain: Callable[[str], Any] | None = None) -> 
 
     `function` takes arrays and computes on them with tinynet and NumPy; it may call backward(), gradients() and
     optimizer.step(). What it answers comes back detached from the graph. It is recorded anew for arguments of another shape
-    or dtype, and when a layer changes its mode.
+    or dtype, and when a layer changes its mode. A number among the arguments is part of the program: pass one that changes,
+    such as a learning rate, as an array: np.array(lr).
 
     What the function does must follow from its arguments, the parameters and the mode of the layers. Other things that it
     reads, such as a factor in a variable of yours, are part of the program; every 1000 calls (in `fit` also in epochs 1, 2,
