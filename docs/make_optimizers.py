@@ -49,6 +49,19 @@ EXAMPLES = {
     "per_epoch": "per_epoch(Exponential(1.0, 0.8), 10)",
 }
 
+NORMALIZED = '''\
+import numpy as np
+
+from optimizers import Optimizer
+
+
+class Normalized(Optimizer):
+    """Steps of length lr for each parameter: p <- p - lr g / |g|"""
+
+    def rule(self, p, g, *, t, lr=1e-2):
+        return g / (np.linalg.norm(g) + 1e-12), lr
+'''
+
 OWN = '''\
 import numpy as np
 
@@ -61,6 +74,7 @@ class Signum(Optimizer):
     """Signs of the momentum (Bernstein et al. 2018): m <- b m + (1 - b) g,  p <- p - lr sign(m)"""
 
     state = ("momentum",)
+    whole = False
 
     def rule(self, p, g, m, *, t, lr=1e-2, b=0.9):
         m *= b
@@ -255,12 +269,24 @@ with PyTorch's in `tests/optimizers/test_parity.py`.
 
 ## Write your own optimizer in one method
 
-The hyperparameters, their order and their defaults are those of `rule`. Groups, schedules, clipping, weight decay,
-penalties, projections, saving and `explain` then work for it as for all others.
+`rule` gets one parameter `p` at a time, in its own shape, its gradient `g` and each state that `state` names (zero at the
+start); after a `*`, by name, the number `t` of this update (1 at the first) and the hyperparameters, whose order and
+defaults are those of `rule`. It returns (direction, step). So a norm is that of one weight matrix or bias:
+
+```python
+{normalized}
+```
+
+A state is changed in place, `m *= b; m += g`: `m = b * m + g` would make another array, which is forgotten after the step.
+
+A rule that treats each element by itself may say `whole = False`. It then gets slices of all parameters joined, which is
+faster; a norm, a mean or `g.ndim` would be those of a slice. So are most of the rules below, and this one:
 
 ```python
 {own}
 ```
+
+Groups, schedules, clipping, weight decay, penalties, projections, saving and `explain` work for it as for all others.
 
 `explain` says what the next step would do, in the names of the rule, and changes nothing. Here it prints
 
@@ -335,6 +361,7 @@ def page() -> str:
     return PAGE_TEXT.format(
         overview=overview(),
         common=markdown("\n\n".join(common[start:])),
+        normalized=NORMALIZED.rstrip(),
         own=OWN.rstrip(),
         printed=output(OWN),
         rules=rules(),

@@ -26,6 +26,7 @@ class Adam(Optimizer):
     """
 
     state = ("exp_avg", "exp_avg_sq")
+    whole = False
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         return (*self.state, "max_exp_avg_sq") if group.get("amsgrad") else self.state
@@ -79,6 +80,7 @@ class Adamax(Optimizer):
     """
 
     state = ("exp_avg", "exp_inf")
+    whole = False
 
     def rule(  # type: ignore[override]
         self, p: Any, g: Any, m: Any, u: Any, *, t: int, lr: float = 2e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-8
@@ -102,6 +104,7 @@ class NAdam(Optimizer):
     """
 
     state = ("exp_avg", "exp_avg_sq", "mu_product")
+    whole = False
 
     def rule(  # type: ignore[override]
         self,
@@ -150,6 +153,7 @@ class RAdam(Optimizer):
     """
 
     state = ("exp_avg", "exp_avg_sq")
+    whole = False
 
     def rule(  # type: ignore[override]
         self, p: Any, g: Any, m: Any, v: Any, *, t: int, lr: float = 1e-3, betas: Betas = (0.9, 0.999), eps: float = 1e-8
@@ -179,6 +183,7 @@ class AdaBelief(Optimizer):
     """
 
     state = ("exp_avg", "exp_avg_var")
+    whole = False
     decay = "decoupled"
 
     def rule(  # type: ignore[override]

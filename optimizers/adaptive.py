@@ -21,6 +21,7 @@ class Adagrad(Optimizer):
     """
 
     state = ("sum",)
+    whole = False
 
     def rule(  # type: ignore[override]
         self,
@@ -55,6 +56,8 @@ class RMSprop(Optimizer):
 
     Differs from PyTorch: its centered variance may fall below 0, and then the parameter is nan for ever.
     """
+
+    whole = False
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         return (
@@ -110,6 +113,7 @@ class Adadelta(Optimizer):
     """
 
     state = ("square_avg", "acc_delta")
+    whole = False
 
     def rule(  # type: ignore[override]
         self, p: Any, g: Any, s: Any, d: Any, *, t: int, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6

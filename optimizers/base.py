@@ -25,6 +25,8 @@ from optimizers.hyper import (
     as_groups,
     check_eps,
     check_form,
+    check_rule,
+    did_you_mean,
     hyper_defaults,
     named_parameters,
     resolved,
@@ -57,9 +59,14 @@ class Optimizer:
 
         optimizer = Momentum(model.named_parameters(), lr=0.1)
 
-    `rule` gets slices of the parameters p, the gradient g and each state (zero at the start; it may change them in
-    place), the number t of this update (1 at the first) and the hyperparameters; it answers (direction, step), and the
+    `rule` gets one parameter p at a time, in its own shape, its gradient g and each state (zero at the start), and by name,
+    after a `*`, the number t of this update (1 at the first) and the hyperparameters. It answers (direction, step), and the
     base class does `p -= step * direction`. The hyperparameters, their order and their defaults are those of `rule`.
+
+    A state is changed in place, `v *= b; v += g`: `v = b * v + g` is another array, which is forgotten after the step.
+
+    A rule that treats each element by itself, as this one does, may say so: with `whole = False` in the class it gets
+    slices of all parameters joined, which is faster. A rule that takes a norm or a mean, or looks at a shape, must not.
 
     What every optimizer takes beside its own hyperparameters, in the order in which a step uses it:
 
@@ -79,16 +86,19 @@ class Optimizer:
     Any number may also be an array [R], as in `lr=np.array([0.1, 0.01])`, or a schedule of arrays. The first axis of every
     parameter then counts R nets (`MLP(sizes, replicas=R)`), and each of them moves as it would alone: with its own number,
     its own norm to clip, its own faults. on_nonfinite="raise" names the replica; "freeze" lets it stay where it is from
-    then on (`.frozen` [R] says which did), and no bit of the others depends on it.
+    then on (`.frozen` [R] says which did), and no bit of the others depends on it. A rule of your own that takes a norm
+    must then take one for each net, along all axes but the first.
     """
 
     state: tuple[str, ...] = ()
     decay = "coupled"  # how weight_decay acts: added to the gradient, "decoupled" beside the step, or by the "rule" itself
     weight_decay = 0.0  # its default
-    whole = False  # whether the rule wants each parameter by itself, in its own shape, and not slices of them all
+    whole = True  # False: slices of all parameters joined will do, as the rule treats each element by itself
     metric = True  # whether `step` measures the elements (a proximal penalty needs that)
 
     def __init_subclass__(cls) -> None:
+        if "rule" in vars(cls) and "whole" not in vars(cls):
+            cls.whole = True  # it may build on a rule for slices, and take a norm
         if cls.__init__ is Optimizer.__init__:
             cls.__signature__ = signature_of(cls)  # type: ignore[attr-defined]
 
@@ -107,6 +117,7 @@ class Optimizer:
             raise TypeError(f"clip must be a rule such as ClipNorm(1.0), got {clip!r}")
         if lr is not NOT_GIVEN:
             hyper["lr"] = lr
+        check_rule(type(self).__name__, self.rule, self.state, type(self).state_for is not Optimizer.state_for)
         self.defaults = {**hyper_defaults(type(self), hyper), "penalty": penalty, "projection": projection}
         groups = as_groups(params)
         self.replicas = replicas_of([self.defaults, *groups])  # how many nets; None is one, without an axis to count it
@@ -141,6 +152,7 @@ class Optimizer:
         if unknown:
             raise TypeError(
                 f"{type(self).__name__} has no hyperparameter {unknown[0]!r}; a group may set {sorted(self.defaults)}"
+                f"{did_you_mean(unknown[0], self.defaults)}"
             )
         if "params" not in group:
             raise TypeError(f'a group needs its parameters: {{"params": [...], "lr": 1e-4}}, got only {sorted(group)}')
@@ -327,7 +339,13 @@ class Optimizer:
             g = g + penalty.gradient(p)
         if penalty is not None and penalty.mode == "decoupled":
             p -= lr * penalty.gradient(p)
-        direction, step = self.rule(p, g, *state, t=t, **hyper)
+        answer = self.rule(p, g, *state, t=t, **hyper)
+        if not (isinstance(answer, tuple) and len(answer) == 2):  # an array of two numbers could be unpacked, too
+            raise TypeError(
+                f"{type(self).__name__}.rule must return (direction, step), as in `return g, lr`, got "
+                f"{type(answer).__name__}: p -= step * direction is done for it"
+            )
+        direction, step = answer
         p -= step * direction
         if penalty is not None and penalty.mode == "proximal":
             p[...] = penalty.prox(p, step * self.gain(t=t, **hyper))

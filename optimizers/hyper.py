@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -33,6 +33,15 @@ RANGES = {
 }
 ANY_NUMBER = ("(", -math.inf, math.inf, ")")
 WHOLE = ("ns_steps",)  # no fractions
+# What other libraries call some of them.
+ELSEWHERE = {
+    "learning_rate": "lr",
+    "epsilon": "eps",
+    "beta_1": "betas",
+    "beta_2": "betas",
+    "beta1": "betas",
+    "beta2": "betas",
+}
 
 
 def resolved(key: str, value: Any, k: int) -> Any:
@@ -102,7 +111,9 @@ def hyper_defaults(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(given.keys() - taken.keys() - {"weight_decay"})
     if unknown and not takes_any:
         known = sorted({*taken, "weight_decay"})
-        raise TypeError(f"{kind.__name__} has no hyperparameter {unknown[0]!r}; it has {known}")
+        raise TypeError(
+            f"{kind.__name__} has no hyperparameter {unknown[0]!r}; it has {known}{did_you_mean(unknown[0], known)}"
+        )
     defaults = {"lr": NOT_GIVEN, **taken, "weight_decay": kind.weight_decay, **given}  # type: ignore[attr-defined]
     missing = [name for name, value in defaults.items() if value is NOT_GIVEN]
     if missing:
@@ -111,6 +122,15 @@ def hyper_defaults(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
         if value is not NOT_GIVEN:
             check_form(name, defaults[name], value)
     return defaults
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """The end of an error about an unknown name: which of the known ones may be meant; "" if none is like it."""
+    from difflib import get_close_matches  # which takes longer to import than a step, and is needed for errors only
+
+    here = ELSEWHERE.get(name, "")
+    like = [here] if here in known else get_close_matches(name, known, n=1)
+    return f": did you mean {like[0]!r}?" if like else ""
 
 
 def check_form(name: str, given: Any, like: Any) -> None:
@@ -126,6 +146,33 @@ def check_form(name: str, given: Any, like: Any) -> None:
             f"{name} must be one number or a schedule, got {given!r}: for one number for each of several nets pass an "
             f"array, np.array({list(given)})"
         )
+
+
+def check_rule(kind: str, rule: Any, state: tuple[str, ...], varies: bool) -> None:
+    """Raise if a rule (bound) does not take p, g and each state in their order, and by name t and the hyperparameters.
+
+    varies: whether it depends on the hyperparameters which states there are.
+    """
+    arguments = list(inspect.signature(rule).parameters.values())
+    example = f"rule({', '.join(['self, p, g', *state])}, *, t, lr=0.01)"
+    own = [a for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD][2:]
+    for i, a in enumerate(own):
+        # Beyond the states; a default of None is that of a state which is not always there.
+        is_number = i >= len(state) and a.default is not NOT_GIVEN and a.default is not None
+        if is_number or a.name in ("t", "lr"):
+            raise TypeError(f"{kind}.rule gets {a.name} by name: write a * before t and the hyperparameters, {example}")
+    by_name = {a.name for a in arguments if a.kind is a.KEYWORD_ONLY}
+    for name in ("t", "lr"):
+        if name not in by_name and not any(a.kind is a.VAR_KEYWORD for a in arguments):
+            raise TypeError(f"{kind}.rule must take {name} by name: {example}")
+    needed = [a.name for a in own if a.default is NOT_GIVEN]
+    if len(needed) > len(state) and not varies:
+        names = (*state, *needed[len(state) :])
+        raise TypeError(
+            f"{kind}.rule takes {needed[len(state)]!r}, which is no state: name it in the class, state = {names}"
+        )
+    if len(own) < len(state) and not any(a.kind is a.VAR_POSITIONAL for a in arguments):
+        raise TypeError(f"{kind}.rule must take each of state = {state}: {example}")
 
 
 def rule_hyper(kind: type) -> tuple[dict[str, Any], bool]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optimizers.base import Optimizer
+from optimizers.hyper import did_you_mean
 from optimizers.kinds import checked
 from optimizers.line_search import SEARCH, Trial, flat_enough, strong_wolfe, unit
 from optimizers.nonfinite import NonfiniteGradientError, all_finite
@@ -421,7 +422,7 @@ def refuse(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name not in REFUSED:
             known = sorted(("lr", "weight_decay", *SETTINGS))
-            raise TypeError(f"LBFGS has no hyperparameter {name!r}; it has {known}")
+            raise TypeError(f"LBFGS has no hyperparameter {name!r}; it has {known}{did_you_mean(name, known)}")
         if value is not None:
             raise ValueError(f"LBFGS takes no {name}: {REFUSED[name]}. Use SGD or Adam with it, or leave it out")
 

@@ -30,7 +30,7 @@ class Muon(Optimizer):
     state = ("momentum_buffer",)
     decay = "decoupled"
     weight_decay = 0.1
-    whole = True
+    whole = True  # matrices, in their own shape
     metric = False
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ step, and are read together: after every 100 steps, before a state is saved, and
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,14 @@ def may_move(optimizer: Any, work: Any) -> bool:
         raise NonfiniteGradientError(
             f"the gradient of {name!r} has {value} at step {optimizer.steps + 1}; nothing was changed. Lower the learning "
             "rate, look for inf or nan in the data, or pass on_nonfinite='skip' to leave such steps out"
+            f"{how_to_name(name)}"
         )
     return False
+
+
+def how_to_name(name: str) -> str:
+    """The end of an error that names a parameter: if it has no name but its number, how it gets one."""
+    return ". For names, not numbers: Adam(model.named_parameters())" if re.fullmatch(r"parameter \d+", name) else ""
 
 
 def _some_may_move(optimizer: Any, work: Any) -> bool:
@@ -108,6 +115,7 @@ def _some_may_move(optimizer: Any, work: Any) -> bool:
         raise NonfiniteGradientError(
             f"the gradient of {name!r} is not finite in replica {new[0]} at step {optimizer.steps + 1}; nothing was "
             "changed. Lower its learning rate, or pass on_nonfinite='freeze' to let such replicas stay where they are"
+            f"{how_to_name(name)}"
         )
     optimizer.frozen[new] = True
     rows = np.flatnonzero(optimizer.frozen).tolist()

@@ -72,6 +72,7 @@ class ScheduleFreeSGD(ScheduleFree):
     """SGD with the average of this file's docstring; `momentum` is b. weight_decay is added to the gradient at y."""
 
     state = ("z", "sum_of_squares")
+    whole = False
 
     def rule(  # type: ignore[override]
         self, p: Any, g: Any, z: Any, s: Any, *, t: int, lr: float = 1.0, momentum: float = 0.9
@@ -91,6 +92,7 @@ class ScheduleFreeAdamW(ScheduleFree):
     """
 
     state = ("z", "sum_of_squares", "exp_avg_sq")
+    whole = False
     decay = "rule"
 
     def rule(  # type: ignore[override]

@@ -21,6 +21,8 @@ class SGD(Optimizer):
     Differs from PyTorch: lr is 1e-2 where none is given, not 1e-3.
     """
 
+    whole = False
+
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         momentum, dampening = group["momentum"], group.get("dampening", 0)
         if group.get("nesterov") and (momentum == 0 or dampening != 0):

@@ -22,6 +22,7 @@ class Rprop(Optimizer):
     """
 
     state = ("prev", "step_size")
+    whole = False
     metric = False
 
     def state_for(self, group: Mapping[str, Any]) -> tuple[str, ...]:
@@ -64,6 +65,7 @@ class Lion(Optimizer):
     """
 
     state = ("exp_avg",)
+    whole = False
     decay = "decoupled"
     metric = False
 

@@ -229,12 +229,14 @@ class _Witness:
         notes.g = g
         notes.places["decay"] = p.copy()
         with _watching(self.optimizer) as notes.frames:
-            direction, step = self.rule(p, g, *states, **hyper)
-        notes.returned = direction, step
+            answer = self.rule(p, g, *states, **hyper)
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            return answer  # `_update` says what is wrong with it
+        notes.returned = direction, step = answer
         notes.answer = tuple(x.copy() if _is_array(x) else x for x in notes.returned)
         notes.places["rule"] = p.copy()
         notes.places["update"] = (p - step * direction).astype(p.dtype)
-        return direction, step
+        return answer
 
 
 # Putting it in order --------------------------------------------------------------------------------------------------
