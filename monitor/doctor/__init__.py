@@ -24,7 +24,7 @@ import numpy as np
 
 from monitor.callbacks import Callback
 from monitor.doctor import layers, losses, numbers, steps
-from monitor.doctor.findings import Evidence, Finding, Report, not_checked, ordered
+from monitor.doctor.findings import OPEN, Evidence, Finding, Report, not_checked, ordered
 from monitor.doctor.signals import Signals
 from monitor.run import Run
 
@@ -43,21 +43,6 @@ RULES: dict[str, Callable[[Signals], Finding]] = {
     "not_learning": losses.not_learning,
     "overfit": losses.overfit,
     "plateau": losses.plateau,
-}
-
-# Questions that no run answers yet, and what would have to be recorded, or done, to answer them.
-OPEN = {
-    "underperforms": "needs the validation errors of simple models (nearest neighbours, a linear model) on the same data",
-    "underfit": "needs the training loss that a larger net or a longer training of the same kind reaches",
-    "lr_too_low": "needs the same training, gone on with for a while with several learning rates",
-    "wrong_gradient": "needs the model itself: compare its gradients with finite differences (tinynet.gradcheck)",
-    "symmetric_init": "needs the initial weights: whether units of a layer begin as copies of each other",
-    "bad_initial_loss": "needs repeated initialisations: how far the first loss is from that of a constant answer",
-    "bad_inputs": "needs the data: scale of the columns, nan, constants, examples in both training and validation data",
-    "label_noise": "needs the losses of simple models on the same data, and of the same training with shuffled labels",
-    "unstable": "needs the standard error of every evaluation, to tell jumps of the loss from its noise",
-    "over_regularised": "needs the size of the penalty's gradient beside the data's",
-    "metric_mismatch": "needs a metric that was declared to be what matters, beside the loss",
 }
 
 

@@ -16,6 +16,21 @@ from monitor import store
 VERDICTS = ("detected", "underpowered", "clear", "not_checked")
 SEVERITIES = ("critical", "error", "warning", "info")
 
+# Questions that no run answers yet, and what would have to be recorded, or done, to answer them.
+OPEN = {
+    "underperforms": "needs the validation errors of simple models (nearest neighbours, a linear model) on the same data",
+    "underfit": "needs the training loss that a larger net or a longer training of the same kind reaches",
+    "lr_too_low": "needs the same training, gone on with for a while with several learning rates",
+    "wrong_gradient": "needs the model itself: compare its gradients with finite differences (tinynet.gradcheck)",
+    "symmetric_init": "needs the initial weights: whether units of a layer begin as copies of each other",
+    "bad_initial_loss": "needs repeated initialisations: how far the first loss is from that of a constant answer",
+    "bad_inputs": "needs the data: scale of the columns, nan, constants, examples in both training and validation data",
+    "label_noise": "needs the losses of simple models on the same data, and of the same training with shuffled labels",
+    "unstable": "needs the standard error of every evaluation, to tell jumps of the loss from its noise",
+    "over_regularised": "needs the size of the penalty's gradient beside the data's",
+    "metric_mismatch": "needs a metric that was declared to be what matters, beside the loss",
+}
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -75,9 +90,11 @@ def clear(id: str, steps: tuple[int, int], evidence: Evidence) -> Finding:
     return Finding(id, "clear", "info", steps, evidence)
 
 
-def underpowered(id: str, steps: tuple[int, int] | None, evidence: Evidence, advice: Any = ()) -> Finding:
-    """A finding that what was recorded fits both answers."""
-    return Finding(id, "underpowered", "info", steps, evidence, advice=tuple(advice))
+def underpowered(
+    id: str, steps: tuple[int, int] | None, evidence: Evidence, advice: Any = (), severity: str = "info"
+) -> Finding:
+    """A finding that what was recorded fits both answers; a "warning" if the margin is reached, but not beyond chance."""
+    return Finding(id, "underpowered", severity, steps, evidence, advice=tuple(advice))
 
 
 def not_checked(id: str, reason: str) -> Finding:
@@ -105,6 +122,31 @@ class Report:
         return {verdict: [found.id for found in self.findings if found.verdict == verdict] for verdict in VERDICTS}
 
     @property
+    def suspected(self) -> tuple[Finding, ...]:
+        """Findings that are underpowered, but whose margin is reached: they may well be there."""
+        return tuple(found for found in self.findings if found.verdict == "underpowered" and found.severity != "info")
+
+    @property
+    def questions(self) -> int:
+        """How many questions a record can answer, if it holds enough."""
+        return sum(found.id not in OPEN for found in self.findings)
+
+    @property
+    def checked(self) -> int:
+        """How many of these were asked; the answer may be "underpowered"."""
+        return sum(found.verdict != "not_checked" for found in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """The report in one line: what was detected, what may be there, and how much was checked."""
+        if not self.checked:
+            return "nothing could be checked"
+        parts = [f"{', '.join(found.id for found in self.detected) or 'nothing'} detected"]
+        if self.suspected:
+            parts.append(f"cannot tell: {', '.join(found.id for found in self.suspected)}")
+        return "; ".join([*parts, f"{self.checked} of {self.questions} questions checked"])
+
+    @property
     def exit_code(self) -> int:
         """0 if nothing was detected, 1 if something was; for scripts."""
         return int(bool(self.detected))
@@ -124,7 +166,8 @@ class Report:
     def text(self, width: int = 100) -> str:
         """The report for a terminal: what was detected in full, the rest in short."""
         by_verdict = {verdict: [f for f in self.findings if f.verdict == verdict] for verdict in VERDICTS}
-        lines = [f"{printable(self.name)} ({printable(self.status)}, {self.steps:,} updates): {_summary(by_verdict)}"]
+        by_verdict["not_checked"] = [found for found in by_verdict["not_checked"] if found.id not in OPEN]
+        lines = [f"{printable(self.name)} ({printable(self.status)}, {self.steps:,} updates): {self.summary}"]
         lines += [line for remark in self.remarks for line in _wrapped(remark, width, "  ")]
         for found in by_verdict["detected"]:
             lines += ["", *_in_full(found, width)]
@@ -135,6 +178,9 @@ class Report:
             for message in dict.fromkeys(found.message for found in by_verdict[verdict]):  # several may share a reason
                 ids = ", ".join(found.id for found in by_verdict[verdict] if found.message == message)
                 lines += _wrapped(f"{ids}: {message}", width, "  ", "      ")
+        open_ids = ", ".join(found.id for found in self.findings if found.id in OPEN)
+        needs = "What each would need: report.data(), or tinynet doctor --json."
+        lines += ["", *_wrapped(f"No record answers yet: {open_ids}. {needs}", width, "", "      ")] if open_ids else []
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -157,12 +203,11 @@ def steps_text(steps: tuple[int, int]) -> str:
     return f"step {steps[0]:,}" if steps[0] == steps[1] else f"steps {steps[0]:,} to {steps[1]:,}"
 
 
-def _summary(by_verdict: dict[str, list[Finding]]) -> str:
-    checked = sum(len(found) for verdict, found in by_verdict.items() if verdict != "not_checked")
-    if not checked:
-        return "nothing could be checked"
-    what = ", ".join(found.id for found in by_verdict["detected"]) or "nothing"
-    return f"{what} detected; {checked} of {checked + len(by_verdict['not_checked'])} questions checked"
+def percent(share: float, form: str = ".1%") -> str:
+    """A share in percent as a reader can take it in: of thousands of percent and more, three digits."""
+    if abs(share) < 1000:
+        return format(share, form)
+    return format(100 * share, form[:-3] + ".3g") + "%"
 
 
 def _in_full(found: Finding, width: int) -> list[str]:

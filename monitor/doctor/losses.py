@@ -7,7 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from monitor.doctor.findings import Evidence, Finding, clear, detected, not_checked, printable, steps_text, underpowered
+from monitor.doctor.findings import (
+    Evidence,
+    Finding,
+    clear,
+    detected,
+    not_checked,
+    percent,
+    printable,
+    steps_text,
+    underpowered,
+)
 from monitor.doctor.intervals import mean_interval, running_median, slope_interval
 from monitor.doctor.signals import TRAIN, VAL, Curve, Signals
 from monitor.doctor.steps import LOWER, overlong
@@ -56,30 +66,35 @@ def overfit(signals: Signals) -> Finding:
         return underpowered("overfit", steps, replace(evidence, sentence=few))
     interval, how = _paired_rise(signals)
     sentence = (
-        f"Running medians of 3 evaluations of val/loss ended {rise:.1%} above their lowest, {smooth[best]:.3g} at step "
-        f"{steps[0]:,}{how}"
+        f"Running medians of 3 evaluations of val/loss ended {percent(rise)} above their lowest, {smooth[best]:.3g} at "
+        f"step {steps[0]:,}"
     )
     rule = OVERFIT if interval is None else OVERFIT + PAIRED
-    evidence = replace(evidence, sentence=f"{sentence}.", interval=interval, rule=rule)
+    evidence = replace(evidence, sentence=sentence, interval=interval, rule=rule)
     ignorance = min(float(val.values[0]), _constant_answer(signals, val.name)[0] or math.inf)
     margin = max(RISE, WORTH * ignorance / float(smooth[best]))
     if rise >= margin:
-        return _risen(val, train, steps, evidence)
+        return _risen(val, train, steps, evidence, how)
+    evidence = replace(evidence, sentence=f"{sentence}{how if interval is None else f' ({how})'}.")
     if rise <= 0 or interval is None or interval[1] < margin:
         return clear("overfit", val.range, evidence)
     return underpowered("overfit", steps, evidence, ["evaluate on more validation data"])
 
 
-def _risen(val: Curve, train: Curve, steps: tuple[int, int], evidence: Evidence) -> Finding:
-    """The verdict on a validation loss that has risen by the margin."""
+def _risen(val: Curve, train: Curve, steps: tuple[int, int], evidence: Evidence, how: str) -> Finding:
+    """The verdict on a validation loss that has risen by the margin; `how` says what the single examples tell of it."""
     since, ended = train.steps >= steps[0], np.median(train.values[-3:])
     falls = since.sum() > 1 and slope_interval(train.steps[since], train.values[since])[0] < 0 and ended < train.values[0]
     course = f"{printable(train.name)} {'fell on' if falls else 'did not fall'}"
-    evidence = replace(evidence, sentence=f"{evidence.sentence[:-1]}, while {course}.")
+    sure = evidence.interval is None or evidence.interval[0] > 0
+    told = f"{evidence.sentence}{how if evidence.interval is None else ''}, while {course}."
+    if evidence.interval is not None:
+        told += f" {how[0].upper()}{how[1:]}." if sure else f" The examples do not confirm it: {how}."
+    evidence = replace(evidence, sentence=told)
     if not falls:
         return clear("overfit", val.range, evidence)
-    if evidence.interval is not None and evidence.interval[0] <= 0:
-        return underpowered("overfit", steps, evidence, ["evaluate on more validation data"])
+    if not sure:
+        return underpowered("overfit", steps, evidence, ["evaluate on more validation data"], severity="warning")
     causes = (
         "too many updates for the data",
         "a net too large for the data",
@@ -112,7 +127,10 @@ def _paired_rise(signals: Signals) -> tuple[tuple[float, float] | None, str]:
         own = halves == half
         before[own], rise[own] = rows[best, own], rows[last, own].astype(float) - rows[best, own]
     mean, low, high = mean_interval(rise / before.mean()) if before.mean() > 0 else (0.0, -math.inf, math.inf)
-    return (low, high), f" ({mean:+.1%} by the {len(rise):,} examples, 90 % interval {low:+.1%} to {high:+.1%})"
+    return (low, high), (
+        f"where one half of the {len(rise):,} examples chooses the lowest and the other half is compared there with the "
+        f"end, the change is {percent(mean, '+.1%')}, 90 % interval {percent(low, '+.1%')} to {percent(high, '+.1%')}"
+    )
 
 
 def _typical(means: np.ndarray, index: int) -> int:
@@ -153,7 +171,7 @@ def not_learning(signals: Signals) -> Finding:
             "recorder.describe(class_counts=[...]) or describe(baseline=loss of the best constant answer)",
         )
     ratio = best / constant
-    sentence = f"{printable(curve.name)} was {best:.3g} at best, {ratio:.1%} of {constant:.3g}, the loss of {how}."
+    sentence = f"{printable(curve.name)} was {best:.3g} at best, {percent(ratio)} of {constant:.3g}, the loss of {how}."
     evidence = Evidence(sentence, "best loss / loss of a constant answer", ratio, None, len(curve), LEARNED)
     if ratio <= 1 - GAIN:
         return clear("not_learning", curve.range, evidence)
@@ -243,8 +261,8 @@ def plateau(signals: Signals) -> Finding:
     of = "its whole fall" if scale == fall else "the loss at first"
     change, low, high = (bound * length / scale for bound in slope_interval(last.steps, last.values))
     moved = (
-        f"{printable(curve.name)} changed by {change:+.2%} of {of} over {steps_text(last.range)} "
-        f"(90 % interval {low:+.2%} to {high:+.2%})"
+        f"{printable(curve.name)} changed by {percent(change, '+.2%')} of {of} over {steps_text(last.range)} "
+        f"(90 % interval {percent(low, '+.2%')} to {percent(high, '+.2%')})"
     )
     statistic = f"change of the loss over the last third / {of}"
     evidence = Evidence(f"{moved}: it may stand still or not.", statistic, change, (low, high), len(last), STANDSTILL)

@@ -9,6 +9,7 @@ import numpy as np
 from monitor import metrics
 from monitor.doctor.findings import Evidence, Finding, clear, detected, not_checked, printable
 from monitor.doctor.signals import Signals
+from monitor.doctor.steps import MAXIMISED, may_maximise
 
 QUANTITIES = ("act_mean", "act_std", "grad_norm", "weight_norm", "update_ratio")  # in the order in which a step meets them
 RULE = "exact: a loss, a gradient, a weight or an output that is nan or infinite (IEEE 754)"
@@ -38,7 +39,7 @@ def nonfinite(signals: Signals) -> Finding:
     reason = str(signals.run.meta.get("reason") or "")
     if first is None and layer is None:
         if ERRORS.match(reason):
-            return _failed(reason, signals.range[1])
+            return _failed(reason, signals)
         if not signals.recorded:
             return not_checked("nonfinite", "nothing was recorded: log the loss at every step")
         sentence = f"All {signals.recorded:,} recorded numbers are finite."
@@ -57,17 +58,22 @@ def nonfinite(signals: Signals) -> Finding:
     order = np.argsort(steps, kind="stable")
     sentence = f"The first number that is not finite: {', then '.join(parts[i] for i in order)}."
     evidence = Evidence(sentence, "series with non-finite numbers", float(len(scalars)), n=signals.recorded, rule=RULE)
-    causes = ("the training diverged: steps too large", "an operation outside its domain", "nan in the data")
+    causes = (*_diverged(signals), "an operation outside its domain", "nan in the data")
     return detected("nonfinite", "critical", (min(steps), signals.range[1]), evidence, causes, ADVICE)
 
 
-def _failed(reason: str, last: int) -> Finding:
-    """The finding on a run that failed of a number before it could record it; `last` is the last step that it recorded."""
+def _diverged(signals: Signals) -> tuple[str, ...]:
+    """Why training diverges; a wrong sign is left out where the first steps lowered the loss as promised."""
+    return ("the training diverged: steps too large", *([MAXIMISED] if may_maximise(signals) else []))
+
+
+def _failed(reason: str, signals: Signals) -> Finding:
+    """The finding on a run that failed of a number before it could record it."""
     told = AT.search(reason)
-    step, when = (int(told[1]), "at") if told else (last, "after")
+    step, when = (int(told[1]), "at") if told else (signals.range[1], "after")
     sentence = f"Training failed {when} step {step:,} because of a number that is not finite: {printable(reason, 200)}"
     evidence = Evidence(sentence, "the reason why the run failed", n=1, rule=RULE)
-    return detected("nonfinite", "critical", (step, step), evidence, ("the training diverged",), ADVICE)
+    return detected("nonfinite", "critical", (step, step), evidence, _diverged(signals), ADVICE)
 
 
 def _may_be_undefined(name: str) -> bool:

@@ -70,9 +70,9 @@ class Signals:
         self.range = (min(ends), max(ends)) if ends else (0, 0)  # of all that was measured
 
     @property
-    def watched(self) -> bool:
-        """Whether layers were looked at at all."""
-        return bool(self._layer_events)
+    def watched(self) -> int:
+        """At how many steps layers were looked at."""
+        return len(self._layer_events)
 
     def curve(self, *names: str) -> Curve | None:
         """The first of these series that has a finite value; those that were evaluated rather than measured on batches."""

@@ -9,6 +9,7 @@ with the loss, -1 where its sign is wrong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,8 @@ FLIPPED = (-1.6, -0.6)  # a median in here is that of a wrong sign
 HEALTHY = 0.8  # a median from here on is that of steps that the gradient describes well
 SHORT = 0.5  # a median below wastes more than half of what the gradient promised: the steps are longer than it holds
 LOWER = "a tenth of the learning rate"
+RATE = "a learning rate beyond what the curvature of the loss allows"
+MAXIMISED = "a loss that is maximised, not minimised (a wrong sign)"
 BEGINNING = 1 / 4  # the share of a training that is looked at: near a minimum rho is noise
 LEAST = 6  # values of rho, below which a 95 % interval of the median does not exist
 
@@ -39,11 +42,7 @@ def stale_gradients(signals: Signals) -> Finding:
         "while the gradient's norm grows (90 % interval of its Theil-Sen slope above 0)"
     )
     found = _judged(signals, "stale_gradients", "error", rule, _near_zero, causes, advice)
-    norms = signals.curve("grad_norm")
-    if found.verdict != "detected" or found.step_range is None or norms is None:
-        return found
-    same = (norms.steps >= found.step_range[0]) & (norms.steps <= found.step_range[1])
-    if slope_interval(norms.steps[same], norms.values[same])[1] > 0:
+    if found.verdict != "detected" or signals.curve("grad_norm") is None or _growth(signals, found)[0] > 0:
         return found
     sentence = (
         f"{found.message} But gradients did not grow, as they would if they added up: the steps may be far too large."
@@ -72,7 +71,7 @@ def lr_too_high(signals: Signals) -> Finding:
     reaches the 0.8 of a healthy training. Along the gradient of a quadratic loss rho is 1 - lr h / 2, where h is the
     curvature along it, so that 0.5 is at the rate that lowers the loss most and 0 at twice that rate.
     """
-    causes = ("a learning rate beyond what the curvature of the loss allows",)
+    causes = (RATE,)
     advice = (LOWER, "a warm-up of the learning rate", "clipping of the gradient's norm")
     rule = (
         f"95 % interval of the median rho, by the sign test, below {SHORT} (an error: below 0); clear if the median is "
@@ -87,11 +86,40 @@ def lr_too_high(signals: Signals) -> Finding:
     if middle is None or interval is None:
         return found
     if found.verdict == "detected":
-        return found if interval[1] < 0 else replace(found, severity="warning")
+        return _with_other_causes(signals, found if interval[1] < 0 else replace(found, severity="warning"))
     if middle >= SHORT and interval[1] >= HEALTHY:
         return found
     sentence = f"{found.message} The learning rate may be too high."
     return underpowered(found.id, found.step_range, replace(found.evidence, sentence=sentence), [LOWER])
+
+
+def _with_other_causes(signals: Signals, found: Finding) -> Finding:
+    """The finding on steps that are too long, with what may look the same: gradients that add up, and a wrong sign."""
+    causes, advice = list(found.causes), list(found.advice)
+    if _growth(signals, found)[1] > 0:
+        causes.append("gradients that are never cleared, and add up (zero_grad)")
+        advice.append("optimizer.zero_grad() before every backward()")
+    low, high = found.evidence.interval or (0.0, 0.0)
+    if may_maximise(signals) and low < FLIPPED[1] and high > FLIPPED[0]:
+        causes.append(MAXIMISED)
+        advice.append("check the sign of the loss")
+    return replace(found, causes=tuple(causes), advice=tuple(advice))
+
+
+def _growth(signals: Signals, found: Finding) -> tuple[float, float]:
+    """The interval of the slope of the gradient's norm over the steps of a finding; infinite if it was not recorded."""
+    norms = signals.curve("grad_norm")
+    if norms is None or found.step_range is None:
+        return -math.inf, math.inf
+    same = (norms.steps >= found.step_range[0]) & (norms.steps <= found.step_range[1])
+    return slope_interval(norms.steps[same], norms.values[same])[1:]
+
+
+def may_maximise(signals: Signals) -> bool:
+    """Whether the sign may be wrong: steps raise the loss, or lower it more than promised, as one without a lower bound; or
+    rho is unknown."""
+    rho = signals.curve("rho")
+    return rho is None or not 0 <= median_interval(_beginning(rho).values)[0] <= 1
 
 
 def overlong(signals: Signals) -> bool:
@@ -120,7 +148,8 @@ def _judged(
     middle, low, high = median_interval(early.values)
     sentence = f"Steps gave {middle:.2f} of what their gradients promised (median rho; healthy is 0.8 to 1)"
     if len(early) < LEAST:
-        few = f"{sentence}, but only {len(early)} steps were measured; {LEAST} are needed."
+        were = "1 step was" if len(early) == 1 else f"{len(early)} steps were"
+        few = f"{sentence}, but only {were} measured; {LEAST} are needed: in a short loop, recorder.watch(model, every=1)."
         return underpowered(id, early.range, Evidence(few, "median of rho", middle, None, len(early), rule))
     sentence += f", with 95 % confidence between {low:.2f} and {high:.2f}."
     evidence = Evidence(sentence, "median of rho", middle, (low, high), len(early), rule)

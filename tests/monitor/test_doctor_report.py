@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import monitor
 from monitor import Doctor, Finding, Recorder, RecorderError, Report, Run, diagnose
-from monitor.doctor.findings import Evidence, printable
+from monitor.doctor import RULES
+from monitor.doctor.findings import OPEN, Evidence, printable
 from monitor.quantities import QUANTITIES
 
 IDS = [
@@ -315,3 +316,42 @@ def test_evidence_may_be_a_sentence_alone():
 def test_the_page_on_the_doctor_names_every_question():
     page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
     assert not [id for id in IDS if id not in page]
+
+
+# What cannot be told --------------------------------------------------------------------------------------------------
+
+
+def unsure():
+    """A run whose validation loss rose by half, by a test on its examples not beyond chance."""
+    recorder = Recorder(root=None, name="unsure")
+    generator = np.random.default_rng(0)
+    for i in range(20):
+        noise = generator.normal(size=40) * 3
+        mean = 0.5 + 0.02 * max(0, i - 10) if i else 1.0
+        recorder.event("eval", i, {"train/loss": 0.9**i, "val/loss": mean}, i)
+        recorder.log_val_losses(mean + noise - noise.mean(), i)
+    return recorder.run
+
+
+def test_a_rise_that_is_only_underpowered_does_not_hide_behind_nothing_detected():
+    report = diagnose(unsure())
+    assert report.exit_code == 0
+    assert report.suspected[0].id == "overfit"
+    assert report.summary.startswith("nothing detected; cannot tell: overfit; ")
+    assert f"updates): {report.summary}\n" in str(report)
+    assert "cannot tell" not in diagnose(sick().run).summary
+
+
+def test_questions_that_no_record_answers_are_one_line_and_do_not_count():
+    report = diagnose(sick().run)
+    checked = len(RULES) - sum(id in RULES for id in report.coverage["not_checked"])
+    assert report.summary.endswith(f"; {checked} of {len(RULES)} questions checked")
+    assert (report.checked, report.questions) == (checked, len(RULES))
+    text = report.text(width=10_000)
+    (line,) = (line for line in text.splitlines() if "underperforms" in line)
+    assert all(id in line for id in OPEN)
+    assert not any(reason in text for reason in OPEN.values())
+    assert "data()" in line
+    assert "--json" in line
+    told = {finding["id"]: finding["message"] for finding in report.data()["findings"]}
+    assert all(told[id] == reason for id, reason in OPEN.items())

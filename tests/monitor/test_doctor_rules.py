@@ -550,3 +550,21 @@ def test_what_was_not_watched_is_not_checked():
 def test_every_rule_has_a_source_in_its_docstring():
     for id, rule in RULES.items():
         assert re.search(r"\b(19|20)\d\d\b|IEEE 754", rule.__doc__), id
+
+
+def test_a_rise_that_the_examples_do_not_confirm_is_a_suspicion_and_does_not_contradict_itself():
+    val = risen(0.2)
+    finding = found("overfit", record(falling(13), val, examples=single(val, 1.0)))
+    assert (finding.verdict, finding.severity) == ("underpowered", "warning")
+    assert re.search(r"ended 20\.0% above .* while train/loss fell on\. The examples do not confirm it: ", finding.message)
+    assert "half" in finding.message
+    small = found("overfit", record(falling(13), risen(0.02), examples=single(risen(0.02), 0.3)))
+    assert (small.verdict, small.severity) == ("underpowered", "info")
+
+
+def test_losses_out_of_all_proportion_are_told_in_words_that_can_be_read():
+    message = found("not_learning", record(val=[1e27] * 8, baseline=0.7)).message
+    assert "1.43e+29% of 0.7" in message
+    assert max(map(len, message.split())) < 20
+    assert "38.0% of 1, the" in found("not_learning", record(val=[1.0, *[0.38] * 9], baseline=1.0)).message
+    assert len(found("overfit", record(falling(13), risen(1e12))).message) < 300

@@ -98,3 +98,38 @@ def test_without_rho_it_is_said_how_to_record_it():
     assert "again" in watched
     assert "recorder.watch(model)" not in watched
     assert "no weight moved" in found("lr_too_high", record(layers=moving([0.0] * 6))).message
+
+
+def test_causes_that_the_steps_cannot_tell_apart_are_all_named():
+    """Gradients that add up, and a loss that is maximised, can look like steps that are too long."""
+
+    def causes(rho, **more):
+        return " | ".join(found("lr_too_high", record(rho=[rho] * 48, **more)).causes)
+
+    growing, shrinking = np.linspace(1, 3, 48), np.linspace(3, 1, 48)
+    assert "zero_grad" in causes(-0.3, grad_norm=growing)
+    assert "zero_grad" in causes(-0.3)  # unknown whether gradients grew
+    assert "zero_grad" not in causes(-0.3, grad_norm=shrinking)
+    assert causes(-0.3).startswith("a learning rate beyond")
+    wide = [-3.0, -0.2] * 24
+    run = record(rho=wide)
+    assert "maximised" in " | ".join(found("lr_too_high", run).causes)
+    assert "maximised" not in causes(-0.3)
+    assert "maximised" not in causes(-5.0)
+
+
+def test_numbers_that_are_not_finite_may_come_of_a_loss_that_is_maximised():
+    def causes(rho):
+        run = record(train=[1.0, np.nan], rho=[rho] * 24 if rho else ())
+        return " | ".join(found("nonfinite", run).causes)
+
+    assert "maximised" in causes(None)
+    assert "maximised" in causes(-1.0)
+    assert "maximised" in causes(1.5)  # minus the loss has no lower bound: it falls faster and faster
+    assert "maximised" not in causes(0.9)
+
+
+def test_too_few_steps_with_rho_say_how_to_have_more():
+    message = found("grad_sign", record(rho=[-1.0])).message
+    assert "only 1 step was measured; 6 are needed" in message
+    assert "every=1" in message
