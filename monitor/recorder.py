@@ -132,10 +132,14 @@ class Recorder:
         Names may have slashes: `log({"train/loss": 0.1}, step=5)`, or `log(5, **{"train/loss": 0.1})`. Values are numbers
         or one-element arrays or tensors.
         """
+        if isinstance(scalars, str):
+            raise TypeError(f"log: write log({{{scalars!r}: value}}), or log(name=value); the first argument is no name")
         if scalars is not None and not isinstance(scalars, Mapping):
             if step is not None:
                 raise TypeError(f"log: the step is given twice, as {scalars!r} and as step={step!r}")
             scalars, step = None, scalars
+        if more and scalars and (twice := scalars.keys() & more.keys()):
+            raise TypeError(f"log: {min(twice)!r} is given twice, with {scalars[min(twice)]!r} and {more[min(twice)]!r}")
         self.event("step", self._counted + 1 if step is None else step, {**(scalars or {}), **more})
 
     def event(self, kind: str, step: int, data: Mapping[str, Any], epoch: float | None = None, counts: bool = True) -> None:

@@ -22,7 +22,9 @@ from tinynet.naming import lookup
 
 TABLES = (".csv", ".tsv", ".txt")  # the names of files that nobody wonders to see read as tables
 FEW, MOST = 10, 1000  # categories: so few are never too many for the rows, and more are refused of however many rows
+CLASSES = 20  # whole numbers of which there are no more may be the names of classes
 NUMBER_LIKE = re.compile(r"[+-]?\d[\d.,_'% ]*|[+-]?inf(inity)?", re.IGNORECASE)  # 1,5 or 12 %: meant as a number
+AMOUNT = re.compile(r"[^\w\s.+-]?\s*[+-]?\d[\d.,' ]*\s*[^\w\s]?")  # 250,000 or £250000 or 12 %: meant as a number
 Column = list[tuple[int, str]]  # (line, what stands there) of every row
 
 
@@ -105,7 +107,8 @@ def _read_table(path: Path, target: str | None, task: str, drop: Sequence[str]) 
 
 
 def _chosen(path: Path, header: list[str], target: str | None, drop: Sequence[str]) -> list[str]:
-    """The names of the inputs and, last, of the target."""
+    """The names of the inputs and, last, of the target. `a,b` in drop means both, unless a column is called that."""
+    drop = [part for name in drop for part in ([name] if name in header else name.split(","))]
     for name in [*drop, *([] if target is None else [target])]:
         if name not in header:
             try:
@@ -221,6 +224,17 @@ def _inputs(path: Path, columns: Mapping[str, Column]) -> tuple[np.ndarray, list
     return np.concatenate(parts, axis=1), names, categories
 
 
+def row_counters(data: Dataset) -> list[str]:
+    """The inputs from a file that only count its rows, 1, 2, 3 ...: they say nothing of an example that is not in it.
+
+    An input that is alone is none: a series in time has its moments counted.
+    """
+    if not data.features or data.x.shape[1] == 1 or len(data.x) < 3:
+        return []
+    counts = (np.diff(data.x[:, : data.numbers], axis=0) == 1).all(axis=0)
+    return [name for name, each in zip(data.features[: data.numbers], counts, strict=True) if each]
+
+
 def _check_nothing_is_missing(path: Path, columns: Mapping[str, Column]) -> None:
     found = {name: lines for name, own in columns.items() if (lines := [line for line, cell in own if _is_missing(cell)])}
     if found:
@@ -260,7 +274,10 @@ def _check_categories_are_shared(path: Path, categories: Mapping[str, Sequence[s
 
 
 def _dropping(names: Sequence[str]) -> str:
-    return _some([f"--drop {shlex.quote(name)}" for name in names], " ")
+    """How to leave columns out: on the command line, and in Python."""
+    return (
+        f"{_some([f'--drop {shlex.quote(name)}' for name in names], ' ')} (in Python drop=[{_some([*map(repr, names)])}])"
+    )
 
 
 def _some(texts: Sequence[str], between: str = ", ", most: int = 5) -> str:
@@ -300,7 +317,7 @@ def _target(cells: list[tuple[str, str]], name: str, task: str, path: Path) -> t
     numbers = all(map(_is_number, labels))
     if numbers and all(float(label).is_integer() for label in labels):
         labels = [_plain_integer(label) for label in labels]
-        whole = len(set(labels)) <= 20
+        whole = len(set(labels)) <= CLASSES
     else:
         whole = False
     if task == "auto":
@@ -316,8 +333,26 @@ def _target(cells: list[tuple[str, str]], name: str, task: str, path: Path) -> t
     classes = sorted(set(labels), key=(lambda label: (float(label), label)) if numbers else str)
     if len(classes) < 2:
         raise DataError(f"{path}: every example has the target {classes[0]!r}: there is nothing to tell apart")
+    _check_classes_are_shared(path, name, classes, len(labels), numbers)
     number = {label: i for i, label in enumerate(classes)}
     return np.array([number[label] for label in labels]), task, classes
+
+
+def _check_classes_are_shared(path: Path, name: str, classes: Sequence[str], rows: int, numbers: bool) -> None:
+    """A class of one example is learnt by nobody: it is a number, or a name."""
+    amounts = not numbers and all(map(AMOUNT.fullmatch, classes))
+    if len(classes) <= (CLASSES if amounts else max(FEW, rows / 2)):
+        return
+    what = "numbers" if numbers else f"texts, such as {classes[0]!r},"
+    if numbers:
+        hint = "Predict the number: --task regression (in Python task='regression')"
+    elif amounts:
+        hint = "Write numbers in digits, as 250000 or 12.5, without other signs and with a point before the decimals"
+    else:
+        hint = "Take another target: a column of numbers, or of classes that many rows share"
+    raise DataError(
+        f"{path}: the target {name!r} has {len(classes):,} different {what} in {rows:,} rows: no classes. {hint}"
+    )
 
 
 def _plain_integer(cell: str) -> str:

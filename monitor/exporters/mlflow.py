@@ -53,7 +53,9 @@ class MLflowSink(Sink):
         try:
             import mlflow
         except ImportError:
-            raise ImportError("MLflowSink needs MLflow: pip install mlflow, the extra tinynet[mlflow]") from None
+            raise ImportError(
+                'MLflowSink needs MLflow: pip install mlflow, or in a checkout of tinynet pip install -e ".[mlflow]"'
+            ) from None
         self._mlflow: Any = mlflow
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
         self.experiment = experiment

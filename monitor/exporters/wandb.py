@@ -32,7 +32,9 @@ class WandbSink(Sink):
         try:
             import wandb
         except ImportError:
-            raise ImportError("WandbSink needs wandb: pip install wandb, the extra tinynet[wandb]") from None
+            raise ImportError(
+                'WandbSink needs wandb: pip install wandb, or in a checkout of tinynet pip install -e ".[wandb]"'
+            ) from None
         self._wandb: Any = wandb
         self.place = None if folder is None else Path(folder)
         self.project = project

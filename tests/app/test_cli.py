@@ -229,7 +229,22 @@ def test_a_table_with_text(tinynet):
 def test_names_in_a_table_are_refused_with_what_to_type(tinynet):
     passengers()
     told = tinynet("train", "ship.csv", status=2).stderr
-    assert told.endswith("Leave out names and identifiers with --drop 'full name'\n")
+    assert told.endswith("Leave out names and identifiers with --drop 'full name' (in Python drop=['full name'])\n")
+
+
+def test_a_column_that_counts_the_rows_is_pointed_out(tinynet):
+    passengers()
+    told = tinynet("train", "ship.csv", "--drop", "full name", "--epochs", "1").stdout
+    note = "note: 'id' counts the rows: if it is no more than their number, leave it out with --drop id\n"
+    assert told.count(note) == 1
+    told = tinynet("train", "ship.csv", "--drop", "full name,id", "--epochs", "1").stdout
+    assert "counts the rows" not in told
+    assert "numbers: 1\n" in told
+
+
+def test_another_problem_is_another(tinynet):
+    assert "tinynet train spirals --hidden 64,64\n" in tinynet("train", "moons", "--n", "60", "--epochs", "1").stdout
+    assert re.search(r"another problem +tinynet train checkerboard\n", tinynet("train", "spirals", "--epochs", "1").stdout)
 
 
 def test_a_category_that_is_not_trained_with_is_pointed_out(tinynet):
@@ -303,7 +318,7 @@ def test_fifty_classes(tinynet):
 
 def test_what_the_doctor_detected_is_said_and_recorded(tinynet):
     quiet = tinynet("train", "moons", "--n", "60", "--epochs", "2").stdout
-    assert re.search(r"\ndoctor: nothing detected \(\d+ of \d+ questions checked\)\n", quiet)
+    assert re.search(r"\ndoctor: nothing detected; \d+ of 11 questions checked\n", quiet)
     options = ("moons", "--epochs", "5", "--lr", "0")
     told = tinynet("train", *options).stdout
     assert re.search(r"\nerror not_learning: [^\n]+\n", told)
@@ -373,6 +388,17 @@ def test_going_on_with_a_run(tinynet, broken_off, how):
     assert f"Saved in runs/{broken_off}:" in told
     told = tinynet("train", "--resume", "latest", status=2).stderr
     assert told == f"Error: runs/{broken_off} has finished: there is nothing to go on with\n"
+
+
+def test_going_on_looks_among_runs_that_can(tinynet, broken_off):
+    for seed in ("8", "9"):
+        finished = Path(trained(tinynet, "moons", "--n", "60", "--epochs", "1", "--seed", seed)["run"])
+    assert f"Saved in runs/{broken_off}:" in tinynet("train", "--resume", "moons").stdout
+    assert "has finished" in tinynet("train", "--resume", "moons", status=2).stderr
+    words = ["tinynet", "train", "moons", "--epochs=1", "--seed", "9"]
+    (finished / "run.json").write_text(json.dumps({**store.read_json(finished / "run.json"), "command": words}))
+    told = tinynet("train", "--resume", str(finished), status=2).stderr
+    assert told.endswith(" nothing to go on with. To train longer: tinynet train moons --seed 9 --epochs 2\n")
 
 
 def test_going_on_takes_the_settings_of_the_run(tinynet, broken_off):

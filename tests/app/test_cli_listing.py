@@ -88,6 +88,17 @@ def test_a_run_that_was_resumed_counts_as_its_segments_do(tinynet):
     assert (row["best_loss"], row["loss"], row["status"]) == (3.0, 3.0, "finished")
     seconds = [max(e["t"] for e in Run.open(path).events if e["g"] == g) for g in (0, 1)]
     assert row["duration"] == pytest.approx(sum(seconds))
+    assert row["steps"] == 20  # step 30 was thrown away
+
+
+def test_steps_that_were_thrown_away_do_not_count(tinynet):
+    path = record("back", [4.0, 0.1, 0.2], "interrupted")
+    resumed = Recorder.resume(path, 10)
+    resumed.event("eval", 20, {"val/loss": 3.0})
+    resumed.finish("interrupted")
+    Recorder.resume(path, 5).finish("interrupted")  # which measured nothing, and replaced nothing
+    (row,) = json.loads(tinynet("runs", "--json").stdout)
+    assert row["steps"] == 20
 
 
 def test_only_the_lines_that_are_needed_are_parsed(tinynet, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinynet.readers import DataError, one_hot, read_csv, read_npz
+from tinynet.readers import DataError, one_hot, read_csv, read_npz, row_counters
 
 
 @pytest.fixture
@@ -232,6 +232,39 @@ def test_names_and_identifiers_are_no_categories(table, count, rows):
     ):
         table(words(count, rows))
     assert table(words(count, rows), drop=["full name", "ticket"]).features == ["a"]
+
+
+def targets(cells):
+    return "a,price\n" + "".join(f'{i * i},"{cell}"\n' for i, cell in enumerate(cells))
+
+
+@pytest.mark.parametrize("amount", ["{:,}", "£{}", "{} %", "$ {:,}.5"])
+def test_amounts_that_are_no_numbers_are_no_classes(table, amount):
+    cells = [amount.format(250000 + i) for i in range(21)] * 2
+    with refused(
+        f"table.csv: the target 'price' has 21 different texts, such as {cells[0]!r}, in 42 rows: no classes. "
+        "Write numbers in digits, as 250000 or 12.5, without other signs and with a point before the decimals"
+    ):
+        table(targets(cells))
+    assert len(table(targets(cells[:20])).classes) == 20
+
+
+def test_a_class_for_each_row_is_none(table):
+    with refused("the target 'price' has 11 different texts, such as 'n0', in 21 rows: no classes. Take another target"):
+        table(targets(f"n{i % 11}" for i in range(21)))
+    assert len(table(targets(f"n{i % 11}" for i in range(22))).classes) == 11
+    with refused(
+        "'price' has 30 different numbers in 30 rows: no classes. Predict the number: --task regression (in Python"
+    ):
+        table(targets(range(30)), task="classification")
+
+
+def test_columns_that_count_the_rows(table):
+    rows = [(7 + i, 2 * i, i % 5, 100 - i) for i in range(30)]
+    text = "id,even,five,y\n" + "".join(f"{a},{b},{c},{d}\n" for a, b, c, d in rows)
+    assert row_counters(table(text)) == ["id"]
+    assert row_counters(table(text, drop="even,five")) == []  # the only input
+    assert table(text, drop=["id,five"]).features == ["even"]
 
 
 @pytest.mark.parametrize(("count", "rows"), [(10, 10), (10, 20), (11, 22), (50, 100), (1000, 2000)])

@@ -632,6 +632,15 @@ def test_log_takes_a_dict_and_a_step_in_every_order():
     assert [type(event["s"]) for event in recorder.run.events] == [int] * 8
 
 
+def test_a_name_is_no_step_and_comes_once():
+    recorder = Recorder(None)
+    with pytest.raises(TypeError, match=r"^log: write log\({'loss': value}\), or log\(name=value\)"):
+        recorder.log("loss", 0.5)
+    with pytest.raises(TypeError, match=r"^log: 'loss' is given twice, with 1\.0 and 2\.0$"):
+        recorder.log({"loss": 1.0, "lr": 1.0}, loss=2.0)
+    assert recorder.run.names() == []
+
+
 @pytest.mark.parametrize("step", [2.7, "3", True, math.nan, math.inf, [1], np.array([1, 2])], ids=repr)
 def test_a_step_that_is_no_whole_number_is_refused(step):
     recorder = Recorder(None)

@@ -143,7 +143,7 @@ def _row(folder: Path, run: Run) -> Row:
         "status": run.status,
         "started": _text(run.meta.get("started")),
         "duration": _duration(run),
-        "steps": max((event["s"] for event in run.events), default=0),
+        "steps": _steps(run),
         "best_loss": best_loss,
         "loss": loss,
         "metric": metric and metric.removeprefix("val/"),
@@ -176,6 +176,13 @@ def _values(run: Run, name: str) -> list[float]:
     except KeyError:
         return []
     return values
+
+
+def _steps(run: Run) -> int:
+    """The last step that counts: of a segment that a later one replaced in part, what was measured and kept."""
+    last = max((event["g"] for event in run.events), default=0)
+    counting = [*run.select(*store.MEASURED), *(event for event in run.events if event["g"] == last)]
+    return max((event["s"] for event in counting), default=0)
 
 
 def _duration(run: Run) -> float | None:

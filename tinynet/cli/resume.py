@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import datetime
 from pathlib import Path
@@ -45,9 +46,20 @@ def _is_date(text: str) -> bool:
     return True
 
 
+def longer_training(run: Run) -> str:
+    """The command that began a run, with twice as many epochs, as far as it is known."""
+    epochs, command = run.config.get("epochs"), re.sub(r" --epochs[= ]\S+", "", _command(run))
+    return f" {command} --epochs {2 * epochs}" if command and isinstance(epochs, int) else ""
+
+
 def _with(folder: Path) -> str:
     """The command that began the run, as far as it is known."""
-    words = Run.open(folder).segments[0].get("command")
+    command = _command(Run.open(folder))
+    return command and f" with: {command}"
+
+
+def _command(run: Run) -> str:
+    words = run.segments[0].get("command")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or words[1:2] != ["train"]:
         return ""
-    return f" with: {program()} {plain(shlex.join(words[1:]))}"
+    return f"{program()} {plain(shlex.join(words[1:]))}"

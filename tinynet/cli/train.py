@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from monitor import Checkpoint, EarlyStopping, Progress, Recorder, RecorderError, Run
 from monitor.doctor import Doctor, Report, diagnose
 from monitor.metrics import classification_report, confusion_matrix
-from tinynet.cli.resume import find_checkpoint
+from tinynet.cli.resume import find_checkpoint, longer_training
 from tinynet.cli.shared import (
     Command,
     Mistake,
@@ -35,6 +35,7 @@ from tinynet.cli.shared import (
 from tinynet.cli.which import find_run, in_root
 from tinynet.experiment import OPTIMIZERS, RARE, SCHEDULES, Experiment, Settings
 from tinynet.layers import ACTIVATIONS
+from tinynet.readers import row_counters
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,7 +56,7 @@ def _sizes(_: Any, __: Any, value: str | None) -> tuple[int, ...] | None:
 @click.option("--target", help="what to predict: a column (CSV) or an array (NPZ)  [the last column; y]")
 @click.option("--task", default="auto", help="classification or regression, for your own file  [auto]")
 @click.option(
-    "--drop", metavar="COLUMN", multiple=True, help="leave out a column of your CSV, such as names; may be repeated"
+    "--drop", metavar="COLUMN", multiple=True, help="leave out a column of your CSV, such as names; or several: a,b"
 )
 @click.option("--n", type=int, help="number of examples, for generated data")
 @click.option("--noise", type=float, help="noise, for generated data")
@@ -118,7 +119,7 @@ def train(
       tinynet train --resume moons --from best
     """
     if resume is not None:
-        experiment, patience, watch, checkpoint, recorder = _resumed(find_run(resume, root), origin)
+        experiment, patience, watch, checkpoint, recorder = _resumed(find_run(resume, root, to_resume=True), origin)
     else:
         if _given("origin"):
             raise Mistake("--from says from which checkpoint a run goes on: it goes with --resume RUN")
@@ -205,7 +206,8 @@ def _resumed(folder: Path, origin: str) -> tuple[Experiment, int | None, int | N
         raise Mistake(f"--resume goes on with the run's own settings: leave out {', '.join(other)}")
     run = Run.open(folder)
     if run.status == "finished":
-        raise Mistake(f"{folder} has finished: there is nothing to go on with")
+        longer = longer_training(run)
+        raise Mistake(f"{folder} has finished: there is nothing to go on with{longer and f'. To train longer:{longer}'}")
     checkpoint, passed_over = find_checkpoint(folder, origin)
     for text in passed_over:
         click.echo(f"note: {plain(text)}", err=True)
@@ -230,7 +232,7 @@ def _introduce(experiment: Experiment, checkpoint: dict[str, Any] | None) -> Non
     train, validate, test = (f"{len(x):,}" for x, _ in parts)
     kind = f"{d.outputs} classes" if experiment.classifies else f"regression of {d.outputs} target{'s' * (d.outputs > 1)}"
     say(
-        f"[bold]{shown(d.name)}[/]: {len(d.x):,} examples, {d.x.shape[1]} inputs, {kind}; "
+        f"[bold]{shown(d.name)}[/]: {len(d.x):,} examples, {d.x.shape[1]} input{'s' * (d.x.shape[1] != 1)}, {kind}; "
         f"{train} to train, {validate} to validate, {test} to test"
     )
     for text in _about_columns(experiment):
@@ -257,6 +259,9 @@ def _about_columns(experiment: Experiment) -> Iterator[str]:
         yield shown(f"text, as one input for each category: {', '.join(texts)}; numbers: {d.numbers}")
     if experiment.settings.drop:
         yield shown(f"left out: {', '.join(map(repr, experiment.settings.drop))}")
+    for name in row_counters(d):
+        told = f"{name!r} counts the rows: if it is no more than their number, leave it out with --drop {shlex.quote(name)}"
+        yield f"[bold]note[/]: {shown(told)}"
     for name, new in experiment.unseen.items():
         some = ", ".join(map(repr, new[:5])) + ", ..." * (len(new) > 5)
         told = f"of {name!r}, no training example has {some}: where others have it, all inputs for {name!r} are 0"
@@ -300,8 +305,7 @@ def _say_detected(report: Report) -> None:
     say()
     say_detected(report)
     if not report.detected:
-        asked, open_ones = len(report.findings), len(report.coverage["not_checked"])
-        say(f"doctor: nothing detected ({asked - open_ones} of {asked} questions checked)")
+        say(f"doctor: {report.summary}")
 
 
 def _say_not_drawn(experiment: Experiment) -> None:
@@ -319,9 +323,14 @@ def _where_next(folder: Path, pictures: list[Path]) -> None:
         ("what was checked in it", f"tinynet doctor{there}"),
         ("all runs so far", f"tinynet runs{there.replace(' --runs', '')}"),
         *([("the same, another seed", again)] if (again := _again()) else []),
-        ("another problem", f"tinynet train spirals --hidden 64,64{there}"),
+        ("another problem", f"tinynet train {_another()}{there}"),
     ):
         say(f"  {what:<23} {command.replace('tinynet', program(), 1)}", markup=False)
+
+
+def _another() -> str:
+    """A problem that is not the one just trained."""
+    return "spirals --hidden 64,64" if click.get_current_context().params["data"] != "spirals" else "checkerboard"
 
 
 def _again() -> str | None:

@@ -22,8 +22,10 @@ MOST_RUNS = 20  # of a folder of runs, the latest
 STAMP = re.compile(r"^\d{8}-\d{6}-")  # 20261121-143000-moons was given the name moons
 
 
-def find_run(text: str, root: str, or_folder_of_runs: bool = False) -> Path:
+def find_run(text: str, root: str, or_folder_of_runs: bool = False, to_resume: bool = False) -> Path:
     """The folder of the run that `text` means; with `or_folder_of_runs` also a folder that holds runs.
+
+    With `to_resume`, runs that have finished are meant only if `text` fits no other: then the latest of them.
 
     In this order: a run's folder; "latest", the run under `root` that was started or resumed last; the run under `root`
     with this name, or whose name begins with it, or has it in it. Mistake if there is none, or more than one.
@@ -43,9 +45,12 @@ def find_run(text: str, root: str, or_folder_of_runs: bool = False) -> Path:
     if not runs:
         make = f"{program()} train{in_root(root)}"
         raise Mistake(f"there are no runs in {root!r}: make one with '{make}', or say where they are with --runs")
+    left = [run for run in runs if not _has_finished(run)] if to_resume else runs
     if name == LATEST:
-        return max(runs, key=_began)
-    found = _fitting(name, runs)
+        return max(left or runs, key=_began)
+    found = _fitting(name, left)
+    if not found and to_resume:
+        found = sorted(_fitting(name, runs), key=_began)[-1:]
     if len(found) == 1:
         return found[0]
     raise Mistake(_several(text, found) if found else _none(text, root, runs))
@@ -92,6 +97,13 @@ def _began(folder: Path) -> tuple[str, list[Any]]:
         meta = {}
     times = [time for time in (meta.get("resumed"), meta.get("started")) if isinstance(time, str)]
     return next(iter(times), ""), _in_order(folder.name)
+
+
+def _has_finished(folder: Path) -> bool:
+    try:
+        return store.read_json(folder / "run.json").get("status") == "finished"
+    except (OSError, store.RecorderError):
+        return False
 
 
 def _fitting(text: str, runs: Sequence[Path]) -> list[Path]:
