@@ -6,6 +6,7 @@ rest: counters, latest logs, random generators. last.json and best.json say whic
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import time
@@ -259,7 +260,7 @@ def restore(checkpoint: Mapping[str, Any], model: Any, optimizer: Any) -> None:
 
     What callbacks remember is for `restore_callbacks`, after their on_train_begin.
     """
-    before = model.state_dict()
+    before = copy.deepcopy(model.state_dict())  # some libraries hand out the live parameters
     model.load_state_dict(checkpoint["model"])
     try:
         optimizer.load_state_dict(checkpoint["optimizer"])

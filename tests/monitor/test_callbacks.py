@@ -13,6 +13,7 @@ import pytest
 
 from monitor import Callback, Checkpoint, EarlyStopping, Recorder, RecorderError, Run, load_checkpoint, store
 from monitor.callbacks import Best, ReduceOnPlateau
+from monitor.checkpoints import restore
 
 
 class Model:
@@ -459,6 +460,26 @@ def test_a_damaged_checkpoint_is_an_error_that_names_the_file(on_disk):
         with pytest.raises(RecorderError) as raised:
             load_checkpoint(on_disk.recorder.path)
         assert str(raised.value).startswith(f"the checkpoint {str(file)!r} is damaged: ")
+
+
+def test_a_checkpoint_whose_optimizer_does_not_fit_leaves_a_model_that_hands_out_its_parameters(on_disk):
+    train(on_disk, [Checkpoint()], [1])
+    saved = load_checkpoint(on_disk.recorder.path)
+    weights = {"w": np.zeros((2, 3), np.float32)}
+
+    class Live:
+        def state_dict(self):
+            return weights
+
+        def load_state_dict(self, state):
+            weights["w"][...] = state["w"]
+
+    def refuse(state):
+        raise ValueError("another optimizer")
+
+    with pytest.raises(ValueError, match="^another optimizer$"):
+        restore({**saved, "model": {"w": np.ones((2, 3))}}, Live(), SimpleNamespace(load_state_dict=refuse))
+    assert not weights["w"].any()
 
 
 class Killed(BaseException):
